@@ -1,0 +1,1 @@
+"""Doors: HTTP, shell, client, page."""

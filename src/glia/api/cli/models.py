@@ -1,0 +1,239 @@
+"""`glia services | models | catalog | fetch | settings`."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from functools import partial
+from typing import Any, TypeVar
+
+import click
+from rich.console import Console
+from rich.markup import escape
+from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TransferSpeedColumn
+from rich.table import Table
+
+from glia.api.cli.options import screen, side, with_settings
+from glia.api.describe import summary
+from glia.core.errors import InputError, NoModel, NotFound
+from glia.core.settings import TABLE, Settings
+from glia.jobs import fetch as jobs
+from glia.runtime.directory import Directory
+from glia.store import catalog
+from glia.store.store import Store
+
+T = TypeVar("T")
+
+as_json = click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+
+
+def _table(*columns: str) -> Table:
+    table = Table(box=None, pad_edge=False, header_style="bold")
+    for index, column in enumerate(columns):
+        table.add_column(column, overflow="fold", no_wrap=index == 0)
+    return table
+
+
+def fetch_with_bar(work: Callable[[jobs.Progress, Callable[[str], None]], T], console: Console) -> T:
+    """Run a fetch with a bar per file and a line per remark, on stderr."""
+    bar = Progress(
+        TextColumn("{task.description}"),
+        BarColumn(),
+        DownloadColumn(),
+        TransferSpeedColumn(),
+        console=console,
+        transient=True,
+    )
+    rows: dict[str, Any] = {}
+
+    def progress(done: int, total: int | None, what: str) -> None:
+        if what not in rows:
+            rows[what] = bar.add_task(escape(what), total=total)
+        bar.update(rows[what], completed=done, total=total)
+
+    with bar:
+        return work(progress, lambda line: console.print(escape(line)))
+
+
+@click.command("fetch")
+@click.argument("names", nargs=-1)
+@click.option("--service", help="Fetch the best network of this service.")
+@with_settings()
+def fetch_command(settings: Settings, names: tuple[str, ...], service: str | None) -> None:
+    """Fetch published networks by their catalog names, verify, import and store them."""
+    wanted = [*names, *([catalog.best_for(service, permissive=settings.permissive).name] if service else [])]
+    if not wanted:
+        raise InputError("Expected a name or --service. `glia catalog` lists what there is.")
+    for name in wanted:
+        card = fetch_with_bar(partial(jobs.fetch, name, settings), side())
+        answers = f", answers service {card.service}" if card.service else ""
+        side().print(f"{card.id} is in the store{answers}")
+
+
+@click.command("catalog")
+@as_json
+@with_settings()
+def catalog_command(settings: Settings, as_json: bool) -> None:
+    """List the networks that can be fetched."""
+    entries = [e for e in catalog.catalog().values() if not settings.permissive or e.permissive]
+    stored = {card.name for card in Store(settings.home).list()}
+    if as_json:
+        click.echo(json.dumps([e.model_dump(mode="json") | {"in_store": e.name in stored} for e in entries], indent=1))
+        return
+    table = _table("name", "service", "rank", "licence", "size", "published score", "from", "")
+    for entry in sorted(entries, key=lambda e: (e.service, -e.rank)):
+        score = entry.scores[0] if entry.scores else None
+        kinds = {source.partition(":")[0] for file in entry.files for source in file.sources}
+        table.add_row(
+            entry.name,
+            entry.service,
+            str(entry.rank),
+            entry.licence.weights,
+            f"{entry.bytes / 1e6:.1f} MB",
+            f"{score.metric} {score.value:.1%}" if score else "none",
+            ", ".join(sorted("web" if kind.startswith("http") else kind for kind in kinds)),
+            "in store" if entry.name in stored else "",
+        )
+    screen().print(table)
+
+
+@click.group("services", invoke_without_command=True)
+@as_json
+@with_settings()
+def services_command(settings: Settings, as_json: bool) -> None:
+    """Show each service with the model it is bound to; bind and unbind."""
+    if click.get_current_context().invoked_subcommand is None:
+        _list_services(settings, as_json)
+
+
+def _list_services(settings: Settings, as_json: bool) -> None:
+    directory = Directory(settings)
+    rows = []
+    for name in directory.names():
+        try:
+            rows.append(summary(directory.resolve(name), "idle"))
+        except (NoModel, NotFound) as error:
+            rows.append({"name": name, **directory.known(name), "model": None, "message": error.message})
+    if as_json:
+        click.echo(json.dumps(rows, indent=1))
+        return
+    table = _table("service", "task", "model", "licence", "")
+    bound = directory.bindings.all()
+    for row in rows:
+        models = ", ".join(row["models"].values()) if row["model"] else "none"
+        licence = row["licence"]["weights"] if row.get("licence") else ""
+        note = "bound" if row["name"] in bound else (row.get("message") or "")
+        table.add_row(row["name"], row.get("task") or "", models, licence, note)
+    screen().print(table)
+
+
+@click.command("bind")
+@click.argument("service")
+@click.argument("models", nargs=-1, required=True, metavar="NAME[@VERSION] | ROLE=NAME[@VERSION]...")
+@with_settings()
+def bind_command(settings: Settings, service: str, models: tuple[str, ...]) -> None:
+    """Bind SERVICE to a model, or each of its roles to one."""
+    roles = {}
+    for model in models:
+        role, _, name = model.rpartition("=")
+        roles[role or "model"] = name
+    directory = Directory(settings)
+    directory.check(service, roles)
+    directory.bindings.set(service, roles)
+    side().print(f"{service} is answered by {', '.join(directory.resolve(service).models.values())}")
+
+
+@click.command("unbind")
+@click.argument("service")
+@with_settings()
+def unbind_command(settings: Settings, service: str) -> None:
+    """Let SERVICE be answered by the best model of its kind again."""
+    Directory(settings).bindings.clear(service)
+
+
+@click.group("models", invoke_without_command=True)
+@as_json
+@with_settings()
+def models_command(settings: Settings, as_json: bool) -> None:
+    """List the models in the store; show, default, roll back, delete."""
+    if click.get_current_context().invoked_subcommand is None:
+        _list_models(settings, as_json)
+
+
+def _list_models(settings: Settings, as_json: bool) -> None:
+    store = Store(settings.home)
+    cards = store.list(every_version=True)
+    if as_json:
+        click.echo(
+            json.dumps([card.model_dump(mode="json", exclude={"labels", "label_ids"}) for card in cards], indent=1)
+        )
+        return
+    table = _table("model", "version", "task", "service", "licence", "size", "")
+    for card in cards:
+        size = sum(graph.bytes for graph in card.graphs.values())
+        mark = "default" if store.default(card.name) == card.version else ""
+        row = (card.name, str(card.version), card.task, card.service or "", card.licence.weights)
+        table.add_row(*row, f"{size / 1e6:.1f} MB", mark)
+    screen().print(table if cards else "The store is empty. `glia catalog` lists what can be fetched.")
+
+
+@click.command("show")
+@click.argument("model", metavar="NAME[@VERSION]")
+@with_settings()
+def show_command(settings: Settings, model: str) -> None:
+    """Print a model's card as JSON."""
+    click.echo(Store(settings.home).get(model).card.model_dump_json(indent=1))
+
+
+@click.command("default")
+@click.argument("model", metavar="NAME@VERSION")
+@with_settings()
+def default_command(settings: Settings, model: str) -> None:
+    """Let NAME alone mean this version."""
+    name, _, version = model.partition("@")
+    if not version.isdigit():
+        raise InputError(f"Expected NAME@VERSION, received {model!r}.")
+    Store(settings.home).set_default(name, int(version))
+
+
+@click.command("roll-back")
+@click.argument("name")
+@with_settings()
+def roll_back_command(settings: Settings, name: str) -> None:
+    """Make the default before today's the default again."""
+    side().print(f"the default is {name}@{Store(settings.home).roll_back(name)}")
+
+
+@click.command("delete")
+@click.argument("model", metavar="NAME[@VERSION]")
+@with_settings()
+def delete_command(settings: Settings, model: str) -> None:
+    """Remove a version from the store."""
+    Store(settings.home).delete(model)
+
+
+@click.command("settings")
+@as_json
+@with_settings()
+def settings_command(settings: Settings, as_json: bool) -> None:
+    """Show every setting, its value, and where it came from."""
+    rows = []
+    for setting in TABLE:
+        value = str(settings.home) if setting.name == "home" else settings[setting.name]
+        if setting.name == "api_key" and value:
+            value = "(set)"
+        rows.append({"name": setting.name, "value": value, "from": settings.origin[setting.name], "help": setting.help})
+    if as_json:
+        click.echo(json.dumps(rows, indent=1))
+        return
+    table = _table("setting", "value", "from", "what it does")
+    for row in rows:
+        table.add_row(row["name"], str(row["value"]), row["from"], row["help"])
+    screen().print(table)
+    side().print(f"Kept in {settings.file} as TOML; the environment's GLIA_* and flags go before.", style="dim")
+
+
+services_command.add_command(bind_command)
+services_command.add_command(unbind_command)
+for _command in (show_command, default_command, roll_back_command, delete_command):
+    models_command.add_command(_command)

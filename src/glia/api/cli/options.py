@@ -1,0 +1,45 @@
+"""Options that several commands share, and what the terminal shows."""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Callable
+from typing import Any, TypeVar
+
+import click
+from rich.console import Console
+
+from glia.core.settings import TABLE, Settings
+
+Command = TypeVar("Command", bound=Callable[..., Any])
+
+SHARED = ("home", "mirror", "licences", "tasks_dir")
+
+
+def with_settings(*names: str) -> Callable[[Command], Callable[..., Any]]:
+    """Give a command flags for these settings, beside the shared ones, and the settings as its first argument."""
+    wanted = [setting for setting in TABLE if setting.name in (*SHARED, *names)]
+
+    def decorate(command: Command) -> Callable[..., Any]:
+        @functools.wraps(command)
+        def run(**values: Any) -> Any:
+            flags = {setting.name: values.pop(setting.name) for setting in wanted}
+            return command(Settings(flags), **values)
+
+        decorated: Any = run
+        for setting in reversed(wanted):
+            flag = "--" + setting.name.replace("_", "-")
+            decorated = click.option(flag, setting.name, type=setting.kind, default=None, help=setting.help)(decorated)
+        return decorated  # type: ignore[no-any-return]
+
+    return decorate
+
+
+def screen() -> Console:
+    """Where tables go."""
+    return Console(highlight=False)
+
+
+def side() -> Console:
+    """Where progress and remarks go: never into a pipe's data."""
+    return Console(stderr=True, highlight=False)

@@ -1,0 +1,112 @@
+"""`glia serve`: the HTTP server with its page."""
+
+from __future__ import annotations
+
+import asyncio
+import errno
+import logging
+import socket
+import sys
+from types import FrameType
+
+import click
+import uvicorn
+
+from glia.api.cli.models import fetch_with_bar
+from glia.api.cli.options import side, with_settings
+from glia.api.http.app import build_app
+from glia.core.errors import SettingError
+from glia.core.log import start_log
+from glia.core.settings import Settings
+from glia.jobs.fetch import fetch_starter
+
+log = logging.getLogger("glia.serve")
+
+
+class Server(uvicorn.Server):
+    """Says when it is ready; on SIGTERM stays up, refusing new requests, until the running ones are answered."""
+
+    def __init__(self, config: uvicorn.Config, drain_s: float) -> None:
+        """`drain_s`: how long stopping may take."""
+        super().__init__(config)
+        self.drain_s = drain_s
+        self._draining: asyncio.Task[None] | None = None
+
+    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+        """Start, then say so in one line on stdout."""
+        await super().startup(sockets)
+        if self.started and sockets:
+            self._loop = asyncio.get_running_loop()
+            host, port = sockets[0].getsockname()[:2]
+            shown = f"[{host}]" if ":" in host else host
+            print(f"ready http://{shown}:{port}", flush=True)  # noqa: T201  promised to whoever started us
+
+    def handle_exit(self, sig: int, frame: FrameType | None) -> None:
+        """First signal drains, the second stops at once."""
+        if self._draining is not None or not self.started:
+            self.should_exit = self.force_exit = True
+            return
+        self.config.app.state.draining = True  # type: ignore[union-attr]
+        self._draining = self._loop.create_task(self._drain())
+
+    async def _drain(self) -> None:
+        state = self.config.app.state  # type: ignore[union-attr]
+        try:
+            async with asyncio.timeout(self.drain_s):
+                await state.idle.wait()
+        except TimeoutError:
+            log.warning("stopping with %d requests unanswered", state.in_flight)
+        self.should_exit = True
+
+
+def listen(host: str, port: int) -> socket.socket:
+    """A listening socket. Raises SettingError in words when the port is taken or the address is not ours."""
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    sock = socket.socket(family, socket.SOCK_STREAM)
+    sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    try:
+        sock.bind((host, port))
+        sock.listen(2048)
+    except (OSError, OverflowError) as error:
+        sock.close()
+        number = error.errno if isinstance(error, OSError) else None
+        if number == errno.EADDRINUSE:
+            raise SettingError(
+                f"Port {port} on {host} is in use by another program. "
+                f"Stop it, or choose another: glia serve --port {port + 1}"
+            ) from error
+        raise SettingError(f"Cannot listen on {host}:{port}: {error}. Choose another --host or --port.") from error
+    return sock
+
+
+@click.command("serve")
+@click.option("--fetch-starter", is_flag=True, help="First fetch the starter network when nothing answers its service.")
+@with_settings("host", "port", "root_path", "memory", "lanes", "queue", "deadline_s", "log_format", "log_level")
+def serve_command(settings: Settings, fetch_starter: bool) -> None:
+    """Serve every service: HTTP API and web page. Prints `ready http://HOST:PORT` when it answers."""
+    start_log(settings["log_level"], settings["log_format"])
+    sock = listen(settings["host"], settings["port"])
+    if fetch_starter:
+        get_starter(settings)
+    if settings["host"] not in ("127.0.0.1", "::1", "localhost") and not settings["api_key"]:
+        log.warning("listening on %s without GLIA_API_KEY: whoever reaches this port can use it", settings["host"])
+    app = build_app(settings)
+    config = uvicorn.Config(
+        app,
+        root_path=settings["root_path"],
+        log_config=None,
+        access_log=False,
+        http="httptools",
+        lifespan="on",
+        server_header=False,
+        timeout_graceful_shutdown=2,
+        timeout_keep_alive=30,
+    )
+    with sock:
+        Server(config, settings["drain_s"]).run([sock])
+    sys.stdout.flush()
+
+
+def get_starter(settings: Settings) -> None:
+    """Fetch the starter with a bar; without a source, one line."""
+    fetch_with_bar(lambda progress, report: fetch_starter(settings, progress, report), side())

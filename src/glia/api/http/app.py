@@ -1,0 +1,272 @@
+"""The HTTP application: routes over services, none of which names a task."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import json
+import logging
+import time
+from collections.abc import AsyncIterator, Awaitable, Callable
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any, TypeVar
+
+from starlette.applications import Starlette
+from starlette.exceptions import HTTPException
+from starlette.middleware import Middleware
+from starlette.middleware.cors import CORSMiddleware
+from starlette.requests import ClientDisconnect
+from starlette.requests import Request as HttpRequest
+from starlette.responses import FileResponse, JSONResponse, Response
+from starlette.routing import Mount, Route
+from starlette.staticfiles import StaticFiles
+
+import glia.store
+from glia.api.describe import describe, summary
+from glia.api.http import answers, body
+from glia.api.http.guard import Guard
+from glia.api.http.openapi import openapi
+from glia.core.errors import GliaError, InputError, NoModel, NotFound
+from glia.core.settings import Settings
+from glia.core.task import Request as TaskRequest
+from glia.runtime.directory import Directory, Resolved
+from glia.serve.frames import Frame
+from glia.serve.pool import Pool
+
+log = logging.getLogger("glia.http")
+
+T = TypeVar("T")
+
+UI = Path(__file__).parent.parent / "ui"
+SAMPLES = Path(glia.store.__file__).parent / "samples"
+FRESH_S = 1.0
+"""How long a resolution is reused: a model fetched or bound by another process is served after this."""
+
+
+class Door:
+    """The handlers, with what they share."""
+
+    def __init__(self, settings: Settings) -> None:
+        """Reads the task files; starts no replica."""
+        self.settings = settings
+        self.directory = Directory(settings)
+        self.pool = Pool(settings)
+        self._resolved: dict[str, tuple[float, Resolved]] = {}
+
+    def resolve(self, ref: str) -> Resolved:
+        """A service by name, from memory if it was asked for just now."""
+        now = time.monotonic()
+        seen = self._resolved.get(ref)
+        if seen is None or now - seen[0] > FRESH_S:
+            if len(self._resolved) > 1000:
+                self._resolved.clear()
+            seen = (now, self.directory.resolve(ref))
+            self._resolved[ref] = seen
+        return seen[1]
+
+    async def predict(self, http: HttpRequest) -> Response:
+        """One request to a service."""
+        resolved = self.resolve(http.path_params["name"])
+        limit_s = body.deadline_s(http, self.settings["deadline_s"])
+        request = await body.read_request(http, resolved.contract, self.settings["max_body_mb"] << 20)
+        frames = self.pool.predict(resolved, request, limit_s)
+        http.state.log.update(service=resolved.name, batch=1)
+        accept = http.headers.get("accept", "")
+        if "text/event-stream" in accept:
+            return answers.events(frames, resolved)
+        frame = await while_connected(http, last(frames))
+        http.state.log.update({f"{name}_ms": round(ms, 1) for name, ms in frame.body["steps"].items()})
+        return answers.answer(frame, resolved, accept)
+
+    async def batch(self, http: HttpRequest) -> Response:
+        """Many requests to a service: a list of answers or problems, one each, in their order."""
+        resolved = self.resolve(http.path_params["name"])
+        limit_s = body.deadline_s(http, self.settings["deadline_s"])
+        requests = await body.read_requests(http, resolved.contract, self.settings["max_body_mb"] << 20)
+        # No more at a time than a few lanes' worth: a batch must not fill the queue that single requests wait in.
+        room = asyncio.Semaphore(2 * (await self.pool.replica(resolved)).lanes)
+
+        async def one(request: TaskRequest | InputError) -> Any:
+            if isinstance(request, InputError):
+                return request.problem()
+            async with room:
+                try:
+                    frame = await last(self.pool.predict(resolved, request, limit_s))
+                except GliaError as error:
+                    return error.problem()
+            return answers.plain(answers.value_of(frame, resolved))
+
+        http.state.log.update(service=resolved.name, batch=len(requests))
+        results = await while_connected(http, asyncio.gather(*(one(request) for request in requests)))
+        return JSONResponse(list(results), headers={"x-glia-model": answers.model_header(resolved)})
+
+    async def services(self, http: HttpRequest) -> Response:
+        """Every service, with its model and its state."""
+        names = await asyncio.to_thread(self.directory.names)
+        return JSONResponse({"services": [self._summary(name) for name in names]})
+
+    async def service(self, http: HttpRequest) -> Response:
+        """One service: card, schemas, example."""
+        resolved = self.resolve(http.path_params["name"])
+        return JSONResponse(describe(resolved, self.pool.state(resolved)))
+
+    def _summary(self, name: str) -> dict[str, Any]:
+        try:
+            resolved = self.resolve(name)
+        except (NoModel, NotFound) as error:
+            return (
+                {"name": name, "title": "", "ready": False, "state": "no-model", "message": error.message}
+                | dict.fromkeys(("task", "description", "model", "version", "licence"))
+                | self.directory.known(name)
+            )
+        return summary(resolved, self.pool.state(resolved), self.pool.failures.get(resolved.key))
+
+    async def health(self, http: HttpRequest) -> Response:
+        """200 while alive, 503 while draining."""
+        draining = http.app.state.draining
+        return JSONResponse({"status": "draining" if draining else "ok"}, 503 if draining else 200)
+
+    async def info(self, http: HttpRequest) -> Response:
+        """What this server is."""
+        return JSONResponse(
+            {
+                "name": "glia",
+                "version": version("glia"),
+                "tasks": sorted(self.directory.tasks),
+                "replicas": self.pool.facts(),
+                "memory_budget_bytes": self.pool.budget_bytes,
+            }
+        )
+
+    async def openapi(self, http: HttpRequest) -> Response:
+        """The OpenAPI description of every service that can be asked."""
+        names = await asyncio.to_thread(self.directory.names)
+        resolved = []
+        for name in names:
+            with contextlib.suppress(NoModel, NotFound):
+                resolved.append(self.resolve(name))
+        return JSONResponse(openapi(resolved, http.scope.get("root_path", ""), bool(self.settings["api_key"])))
+
+    async def warm(self) -> None:
+        """Load what is bound before the first request asks; a failure is shown, not fatal."""
+        for name in self.directory.names():
+            try:
+                await self.pool.replica(self.resolve(name))
+            except (NoModel, NotFound):
+                continue
+            except GliaError as error:
+                log.error("service %s did not load: %s", name, error.message)
+
+
+async def last(frames: AsyncIterator[Frame]) -> Frame:
+    """The end frame; items before it are dropped."""
+    found: Frame | None = None
+    async for frame in frames:
+        found = frame
+    assert found is not None
+    return found
+
+
+async def while_connected(http: HttpRequest, work: Awaitable[T]) -> T:
+    """The work's result; canceled when the client leaves, so that its place is free. Raises ClientDisconnect."""
+    working = asyncio.ensure_future(work)
+    gone = asyncio.ensure_future(_disconnected(http))
+    try:
+        await asyncio.wait({working, gone}, return_when=asyncio.FIRST_COMPLETED)
+        if not working.done():
+            raise ClientDisconnect
+        return working.result()
+    finally:
+        gone.cancel()
+        working.cancel()
+
+
+async def _disconnected(http: HttpRequest) -> None:
+    while (await http.receive())["type"] != "http.disconnect":
+        pass
+
+
+async def _not_found(http: HttpRequest, error: Exception) -> Response:
+    assert isinstance(error, HTTPException)
+    if error.status_code == 404:
+        wrong: GliaError = NotFound(f"No route {http.method} {http.url.path}. /openapi.json lists them all.")
+        return answers.problem(wrong, http.state.request_id)
+    title = {
+        "title": error.detail,
+        "detail": error.detail,
+        "error": error.detail,
+        "code": "http",
+        "type": "about:blank",
+    }
+    return Response(
+        json.dumps({"status": error.status_code, **title}), error.status_code, error.headers, answers.PROBLEM
+    )
+
+
+def _routes(door: Door) -> list[Route | Mount]:
+    def route(path: str, handler: Callable[[HttpRequest], Awaitable[Response]], method: str) -> Route:
+        return Route(path, handler, methods=[method], name=f"{method} {path}")
+
+    async def page(http: HttpRequest) -> Response:
+        return FileResponse(UI / "index.html")
+
+    async def docs(http: HttpRequest) -> Response:
+        return FileResponse(UI / "docs.html")
+
+    services = [
+        route(f"{prefix}/{{name}}{suffix}", handler, method)
+        for prefix in ("/v1/services", "/models")
+        for suffix, handler, method in (
+            ("/batch", door.batch, "POST"),
+            ("", door.predict, "POST"),
+            ("", door.service, "GET"),
+        )
+    ]
+    return [
+        route("/", page, "GET"),
+        route("/docs", docs, "GET"),
+        route("/health", door.health, "GET"),
+        route("/info", door.info, "GET"),
+        route("/openapi.json", door.openapi, "GET"),
+        route("/v1/services", door.services, "GET"),
+        *services,
+        Mount("/ui/samples", StaticFiles(directory=SAMPLES)),
+        Mount("/ui", StaticFiles(directory=UI)),
+    ]
+
+
+def build_app(settings: Settings) -> Starlette:
+    """The ASGI application; its lifespan starts and stops the replicas."""
+    door = Door(settings)
+
+    @contextlib.asynccontextmanager
+    async def lifespan(app: Starlette) -> AsyncIterator[None]:
+        warming = asyncio.create_task(door.warm())
+        yield
+        warming.cancel()
+        await asyncio.gather(warming, return_exceptions=True)
+        await door.pool.stop()
+
+    middleware = [Middleware(Guard, api_key=settings["api_key"])]
+    origins = [origin.strip() for origin in settings["cors_origins"].split(",") if origin.strip()]
+    if origins:
+        middleware.insert(
+            0,
+            Middleware(
+                CORSMiddleware,
+                allow_origins=origins,
+                allow_methods=["GET", "POST"],
+                allow_headers=["*"],
+                expose_headers=["server-timing", "x-glia-model", "x-request-id"],
+            ),
+        )
+    app = Starlette(
+        routes=_routes(door), middleware=middleware, lifespan=lifespan, exception_handlers={HTTPException: _not_found}
+    )
+    app.state.draining = False
+    app.state.in_flight = 0
+    app.state.idle = asyncio.Event()
+    app.state.idle.set()
+    app.state.door = door
+    return app

@@ -1,0 +1,114 @@
+"""What every request passes: an id, the API key, draining, one error shape, one line in the log, safe headers."""
+
+from __future__ import annotations
+
+import base64
+import binascii
+import hmac
+import logging
+import re
+import time
+import uuid
+from collections.abc import MutableMapping
+from typing import Any
+
+from starlette.datastructures import Headers, MutableHeaders
+from starlette.requests import ClientDisconnect
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from glia.api.http.answers import problem
+from glia.core.errors import Draining, GliaError, NotAllowed
+
+log = logging.getLogger("glia.access")
+
+SAFE = {
+    "x-content-type-options": "nosniff",
+    "referrer-policy": "no-referrer",
+    "content-security-policy": (
+        "default-src 'self'; img-src 'self' data: blob:; media-src 'self' data: blob:; style-src 'self'; "
+        "script-src 'self'; object-src 'none'; base-uri 'none'; frame-ancestors 'none'"
+    ),
+}
+
+
+class Guard:
+    """The outermost layer; handlers leave what the log should know in `scope["state"]["log"]`."""
+
+    def __init__(self, app: ASGIApp, api_key: str) -> None:
+        """`api_key`: empty for none."""
+        self.app = app
+        self.api_key = api_key
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """One request."""
+        if scope["type"] != "http":
+            await self.app(scope, receive, send)
+            return
+        headers = Headers(scope=scope)
+        given = headers.get("x-request-id", "")
+        request_id = given if re.fullmatch(r"[\w.:-]{1,64}", given) else uuid.uuid4().hex[:16]
+        fields: MutableMapping[str, Any] = {}
+        scope.setdefault("state", {}).update(request_id=request_id, log=fields)
+        start = time.perf_counter()
+        status = 0
+
+        async def send_safely(message: Message) -> None:
+            nonlocal status
+            if message["type"] == "http.response.start":
+                status = message["status"]
+                own = MutableHeaders(scope=message)
+                own["x-request-id"] = request_id
+                for name, value in SAFE.items():
+                    own.setdefault(name, value)
+            await send(message)
+
+        shared = scope["app"].state
+        try:
+            self._check(scope, headers)
+            shared.in_flight += 1
+            shared.idle.clear()
+            try:
+                await self.app(scope, receive, send_safely)
+            finally:
+                shared.in_flight -= 1
+                if shared.in_flight == 0:
+                    shared.idle.set()
+        except ClientDisconnect:
+            status = status or 499
+        except Exception as error:
+            if not isinstance(error, GliaError):
+                log.error("a request failed", exc_info=error)
+                error = GliaError(f"Glia failed on this request. This is a bug; the log has request {request_id}.")
+            if status == 0:
+                await problem(error, request_id)(scope, receive, send_safely)
+            fields["error"] = error.code
+        line = {
+            "id": request_id,
+            "status": status or 499,
+            "ms": round((time.perf_counter() - start) * 1e3, 1),
+            **fields,
+        }
+        log.info("%s %s", scope["method"], scope["path"], extra={"fields": line})
+
+    def _check(self, scope: Scope, headers: Headers) -> None:
+        if scope["path"] == scope.get("root_path", "") + "/health":
+            return
+        if self.api_key and not _has_key(headers, self.api_key):
+            raise NotAllowed(
+                "Expected the API key, received none or another. Send `Authorization: Bearer KEY` or `X-API-Key: KEY`."
+            )
+        if scope["app"].state.draining:
+            raise Draining("The server is stopping; ask another, or try again in a moment.")
+
+
+def _has_key(headers: Headers, key: str) -> bool:
+    kind, _, credentials = headers.get("authorization", "").partition(" ")
+    given = headers.get("x-api-key", "")
+    if kind.lower() == "bearer":
+        given = credentials.strip()
+    elif kind.lower() == "basic":
+        try:
+            given = base64.b64decode(credentials).decode().partition(":")[2]
+        except (binascii.Error, UnicodeDecodeError):
+            given = ""
+    return hmac.compare_digest(given.encode(), key.encode())

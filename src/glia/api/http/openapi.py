@@ -1,0 +1,150 @@
+"""OpenAPI 3.1, made from the contracts."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Iterable
+from importlib.metadata import version
+from typing import Any
+
+from glia.runtime.directory import Resolved
+
+PROBLEM = {"$ref": "#/components/schemas/Problem"}
+
+
+def openapi(services: Iterable[Resolved], root_path: str = "", keyed: bool = False) -> dict[str, Any]:
+    """The document: one path a service, and the routes that are always there."""
+    components: dict[str, Any] = {
+        "Problem": {
+            "type": "object",
+            "description": "RFC 9457: what was expected, what was received, what to do.",
+            "properties": {name: {"type": "string"} for name in ("type", "title", "code", "detail", "error")}
+            | {"status": {"type": "integer"}},
+            "required": ["status", "code", "detail"],
+        }
+    }
+    paths: dict[str, Any] = {
+        "/health": {"get": _plain("Whether the server is alive; 503 while it drains.")},
+        "/info": {"get": _plain("Version, tasks, replicas.")},
+        "/v1/services": {"get": _plain("Every service, with its model and state.")},
+    }
+    for resolved in services:
+        paths |= _service(resolved, components)
+    document: dict[str, Any] = {
+        "openapi": "3.1.0",
+        "info": {
+            "title": "Glia",
+            "version": version("glia"),
+            "description": "Deep-learning microservices you own.",
+            "license": {"name": "Apache-2.0", "identifier": "Apache-2.0"},
+        },
+        "servers": [{"url": root_path or "/"}],
+        "paths": paths,
+        "components": {"schemas": components},
+    }
+    if keyed:
+        components_all = document["components"]
+        components_all["securitySchemes"] = {"key": {"type": "http", "scheme": "bearer"}}
+        document["security"] = [{"key": []}]
+    return document
+
+
+def _plain(summary: str) -> dict[str, Any]:
+    return {"summary": summary, "responses": {"200": {"description": "JSON", "content": {"application/json": {}}}}}
+
+
+def _lift(schema: dict[str, Any], prefix: str, components: dict[str, Any]) -> dict[str, Any]:
+    """A schema whose `$defs` moved to the components, under names of its service."""
+    schema = copy.deepcopy(schema)
+    definitions = schema.pop("$defs", {})
+
+    def walk(item: Any) -> Any:
+        if isinstance(item, dict):
+            return {key: _moved(inner, prefix) if key == "$ref" else walk(inner) for key, inner in item.items()}
+        return [walk(inner) for inner in item] if isinstance(item, list) else item
+
+    for name, definition in definitions.items():
+        components[f"{prefix}.{name}"] = walk(definition)
+    lifted: dict[str, Any] = walk(schema)
+    return lifted
+
+
+def _moved(reference: str, prefix: str) -> str:
+    return reference.replace("#/$defs/", f"#/components/schemas/{prefix}.")
+
+
+def _service(resolved: Resolved, components: dict[str, Any]) -> dict[str, Any]:
+    contract = resolved.contract
+    name, subject = resolved.name, contract.subject
+    components[f"{name}.Input"] = _lift(contract.input_schema, name, components)
+    components[f"{name}.Output"] = _lift(contract.output_schema, name, components)
+    fields = components[f"{name}.Input"]["properties"]
+    form = {
+        "type": "object",
+        "properties": {
+            field: {"type": "string", "format": "binary", "description": schema.get("description", "")}
+            if field in contract.media_fields and not contract.is_many(field)
+            else schema
+            for field, schema in fields.items()
+        },
+        "required": [subject],
+    }
+    kind = contract.subject_media
+    raw: dict[str, Any] = {}
+    if kind is not None:
+        raw[f"{kind.kind}/*" if kind.kind != "file" else "application/octet-stream"] = {}
+    output = contract.output_media
+    answer: dict[str, Any] = {"application/json": {"schema": {"$ref": f"#/components/schemas/{name}.Output"}}}
+    if output is not None:
+        answer = {f"{output.kind}/*": {}} | answer
+    problems = {
+        code: {"description": words, "content": {"application/problem+json": {"schema": PROBLEM}}}
+        for code, words in (("4XX", "The request is at fault."), ("5XX", "The server is, or has no model yet."))
+    }
+    call = {
+        "summary": resolved.task.title,
+        "description": resolved.task.description,
+        "operationId": f"predict_{name}".replace("-", "_"),
+        "tags": [name],
+        "parameters": [
+            {"name": field, "in": "query", "schema": schema, "description": schema.get("description", "")}
+            for field, schema in fields.items()
+            if field not in contract.media_fields and field != subject
+        ],
+        "requestBody": {
+            "required": True,
+            "content": raw
+            | {
+                "multipart/form-data": {"schema": form},
+                "application/json": {"schema": {"$ref": f"#/components/schemas/{name}.Input"}},
+            },
+        },
+        "responses": {
+            "200": {
+                "description": "The answer.",
+                "headers": {
+                    "Server-Timing": {"description": "Milliseconds per step.", "schema": {"type": "string"}},
+                    "X-Glia-Model": {"description": "model@version that answered.", "schema": {"type": "string"}},
+                },
+                "content": answer,
+            },
+            **problems,
+        },
+    }
+    rows = {"type": "array", "items": {"$ref": f"#/components/schemas/{name}.Input"}}
+    either = {"anyOf": [{"$ref": f"#/components/schemas/{name}.Output"}, PROBLEM]}
+    batch = {
+        "summary": f"{resolved.task.title}, many at once",
+        "operationId": f"batch_{name}".replace("-", "_"),
+        "tags": [name],
+        "requestBody": {"required": True, "content": {"application/json": {"schema": rows}}},
+        "responses": {
+            "200": {
+                "description": "Answers or problems, one each, in the order of the requests.",
+                "content": {"application/json": {"schema": {"type": "array", "items": either}}},
+            },
+            **problems,
+        },
+    }
+    look = _plain("Card, schemas, example.") | {"tags": [name]}
+    return {f"/v1/services/{name}": {"get": look, "post": call}, f"/v1/services/{name}/batch": {"post": batch}}

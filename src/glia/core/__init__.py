@@ -1,0 +1,1 @@
+"""The words: errors, settings, field types, task, card, session."""

@@ -1,0 +1,1 @@
+"""Metrics, and scoring a model as it is served."""

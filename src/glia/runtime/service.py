@@ -1,0 +1,94 @@
+"""A service in this process: a task and its sessions, request in, answer out."""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Generator, Mapping, Sequence
+from typing import Any
+
+import numpy as np
+
+from glia.core.card import Card
+from glia.core.errors import InputError, StoreError
+from glia.core.session import Session, Tensors
+from glia.core.task import Request, Task
+from glia.core.timing import step
+from glia.runtime.directory import Resolved
+from glia.runtime.onnx_session import OnnxSession
+from glia.store.store import Store
+
+
+class Service:
+    """A task bound to loaded graphs. Safe to call from several threads."""
+
+    def __init__(self, task: Task, card: Card, sessions: Mapping[str, Session]) -> None:
+        """`sessions`: role to session, one for each of the task's roles."""
+        self.task = task
+        self.card = card
+        self.sessions = sessions
+        self.contract = task.contract(card)
+
+    def predict(self, x: Request) -> Any:
+        """The answer; items of a task that yields are dropped."""
+        stream = self.stream(x)
+        while True:
+            try:
+                next(stream)
+            except StopIteration as end:
+                return end.value
+
+    def stream(self, x: Request) -> Generator[Any, None, Any]:
+        """Items as they come; the generator returns the answer. Raises GliaError."""
+        if not self.task.in_stages:
+            return self.predict_batch([x])[0]
+        with step("run"):
+            answer = self.task.predict(x, self.sessions, self.card)
+            if inspect.isgenerator(answer):
+                answer = yield from answer
+        return answer
+
+    def predict_batch(self, xs: Sequence[Request]) -> list[Any]:
+        """One answer each; samples of one shape share a run, so that a batch of n equals n single calls."""
+        if self.task.in_stages:
+            return [self.predict(x) for x in xs]
+        with step("preprocess"):
+            samples = [self.task.preprocess(x, self.card) for x in xs]
+        groups: dict[tuple[Any, ...], list[int]] = {}
+        for index, sample in enumerate(samples):
+            groups.setdefault(tuple((name, value.shape) for name, value in sample.items()), []).append(index)
+        answers: list[Any] = [None] * len(xs)
+        for members in groups.values():
+            batch = {name: np.stack([samples[i][name] for i in members]) for name in samples[members[0]]}
+            with step("run"):
+                outputs = self._run(batch)
+            with step("postprocess"):
+                for row, index in enumerate(members):
+                    own = {name: value[row] for name, value in outputs.items()}
+                    answers[index] = self.task.postprocess(own, xs[index], self.card)
+        return answers
+
+    def _run(self, batch: Tensors) -> Tensors:
+        session = next(iter(self.sessions.values()), None)
+        return session.run(batch) if session is not None else batch
+
+    def infer(self, role: str, tensors: Tensors) -> Tensors:
+        """Raw tensors through one graph, past the task. Raises InputError."""
+        if role not in self.sessions:
+            raise InputError(f"No graph has the role {role!r}; there are {', '.join(self.sessions)}.")
+        return self.sessions[role].run(tensors)
+
+
+def load(resolved: Resolved, store: Store, threads: int = 1) -> Service:
+    """Verify the stored graphs and load them. Raises StoreError."""
+    sessions: dict[str, Session] = {}
+    for role, model in resolved.models.items():
+        stored = store.get(model)
+        graphs = stored.card.graphs
+        if len(resolved.models) > 1:  # each role from its own model
+            graphs = {role: next(iter(graphs.values()))}
+        for name, graph in graphs.items():
+            path = stored.path(graph.file)
+            if path.suffix != ".onnx":
+                raise StoreError(f"{model}: expected an .onnx graph, found {graph.file}.")
+            sessions[name] = OnnxSession(path, threads)
+    return Service(resolved.task, resolved.card, sessions)

@@ -1,0 +1,1 @@
+"""Services under load: replicas and their pool."""

@@ -1,0 +1,1 @@
+"""Data to models; the one room where torch may appear."""
