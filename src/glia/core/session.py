@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Any, Protocol, runtime_checkable
 
 import numpy as np
 from jaxtyping import Shaped
@@ -22,6 +22,7 @@ class TensorSpec:
     shape: tuple[int | None, ...]
 
 
+@runtime_checkable
 class Session(Protocol):
     """What every runtime offers. Safe to call from several threads at once."""
 

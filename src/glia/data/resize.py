@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from typing import Literal, Self
+from typing import Literal
 
 import numpy as np
 from jaxtyping import Float32
@@ -32,7 +32,7 @@ class ImagePreprocessing(BaseModel):
     layout: Literal["nchw"] = "nchw"
 
     @model_validator(mode="after")
-    def _positive(self) -> Self:
+    def _positive(self) -> ImagePreprocessing:
         if min(self.size) < 1:
             raise ValueError(f"Expected a size (height, width) of at least 1 x 1 pixels, received {self.size}.")
         if min(self.std) <= 0 or not all(map(math.isfinite, self.mean + self.std)):

@@ -5,13 +5,13 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, Protocol, runtime_checkable
 
 import onnx
 
 from glia.core.errors import ImportFailed
 
-OPSET = 17
+OPSET = 17  # shape inference follows Shape from 15 on, quantisation per channel needs 13
 IR_VERSION = 8
 
 
@@ -25,6 +25,7 @@ class ImportedGraph:
     notes: tuple[str, ...] = ()
 
 
+@runtime_checkable
 class Importer(Protocol):
     """Reads one foreign format. A module of this package declares its importer as `IMPORTER`."""
 

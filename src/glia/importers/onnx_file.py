@@ -11,20 +11,26 @@ from typing import Any
 
 import numpy as np
 import onnx
-from google.protobuf.message import DecodeError
+from google.protobuf.message import DecodeError  # type: ignore[import-untyped]
 from onnx import TensorProto, numpy_helper
 
 from glia.core.errors import ImportFailed
-from glia.importers.importer import IR_VERSION, ImportedGraph, only_file, read_limited, refuse_unknown
+from glia.importers.importer import IR_VERSION, OPSET, ImportedGraph, only_file, read_limited, refuse_unknown
 
 MAX_FILE_BYTES = 2**31 - 1  # protobuf's own limit
 MAX_GRAPH_DEPTH = 20
-LEAST_OPSET, NEEDED_OPSET = 7, 13  # older ones mean other things by the same names; quantisation per channel needs 13
+LEAST_OPSET = 7  # older ones mean other things by the same names, and nothing converts them
 DOMAINS = ("", "ai.onnx", "ai.onnx.ml")
 HALVES = (TensorProto.FLOAT16, TensorProto.BFLOAT16)
 BATCH = "n"
 PROBE = 1009  # a prime that no network has as a size
-REASONS = (onnx.checker.ValidationError, onnx.shape_inference.InferenceError)
+REASONS = (  # the last two: names that are no UTF-8, arrays whose size and shape differ
+    onnx.checker.ValidationError,
+    onnx.shape_inference.InferenceError,
+    onnx.version_converter.ConvertError,
+    ValueError,
+    TypeError,
+)
 
 
 def _fields(head: bytes) -> Iterator[tuple[int, int, int, int]]:
@@ -73,19 +79,26 @@ def _tensors(graph: onnx.GraphProto) -> Iterator[onnx.TensorProto]:
                 yield attribute.t
 
 
+def _is_standard(node: onnx.NodeProto) -> bool:
+    return node.domain in DOMAINS and onnx.defs.has(node.op_type, "" if node.domain == "ai.onnx" else node.domain)
+
+
 def _parse(data: bytes) -> onnx.ModelProto:
     """The model, after what is refused has been looked for."""
     try:
         model = onnx.load_model_from_string(data)
     except DecodeError:
-        raise ImportFailed("Expected an ONNX model, received bytes that protobuf cannot read. Fetch the file again.") from None
+        raise ImportFailed(
+            "Expected an ONNX model, received bytes that protobuf cannot read. Fetch the file again."
+        ) from None
     versions = {entry.domain or "ai.onnx": entry.version for entry in model.opset_import}
     if versions.get("ai.onnx", 0) < LEAST_OPSET:
         raise ImportFailed(
-            f"Expected opset {LEAST_OPSET} or newer, received {versions.get('ai.onnx', 'none')}. Export the network again."
+            f"Expected opset {LEAST_OPSET} or newer, received {versions.get('ai.onnx', 'none')}. "
+            "Export the network again."
         )
     for graph in _graphs(model.graph):
-        if foreign := {f"{node.domain}.{node.op_type}" for node in graph.node if node.domain not in DOMAINS}:
+        if foreign := {f"{node.domain}.{node.op_type}".lstrip(".") for node in graph.node if not _is_standard(node)}:
             raise ImportFailed(f"Expected ONNX's own operators, received {sorted(foreign)}. Export without extensions.")
         for tensor in _tensors(graph):
             if tensor.data_location == TensorProto.EXTERNAL or tensor.external_data:
@@ -99,16 +112,16 @@ def _parse(data: bytes) -> onnx.ModelProto:
 
 
 def _upgrade(model: onnx.ModelProto) -> tuple[onnx.ModelProto, list[str]]:
-    """The model at `NEEDED_OPSET` or newer, with its weights no longer listed among its inputs."""
+    """The model at `OPSET` or newer, with its weights no longer listed among its inputs."""
     notes = []
     onnx.checker.check_model(model)
-    (version,) = {entry.version for entry in model.opset_import if entry.domain in DOMAINS[:2]}
-    if version < NEEDED_OPSET:
+    version = next(entry.version for entry in model.opset_import if entry.domain in DOMAINS[:2])
+    if version < OPSET:
         try:
-            model = onnx.version_converter.convert_version(model, NEEDED_OPSET)
+            model = onnx.version_converter.convert_version(model, OPSET)
         except RuntimeError as error:  # its assertions, for operators that were never standard
-            raise ImportFailed(f"The model cannot be brought from opset {version} to {NEEDED_OPSET}: {error}") from None
-        notes.append(f"opset {version} brought to {NEEDED_OPSET}")
+            raise ImportFailed(f"The model cannot be brought from opset {version} to {OPSET}: {error}") from None
+        notes.append(f"opset {version} brought to {OPSET}")
     weights = {tensor.name for tensor in model.graph.initializer}
     inputs = [value for value in model.graph.input if value.name not in weights]
     if len(inputs) < len(model.graph.input):
@@ -153,7 +166,9 @@ def _open_reshapes(model: onnx.ModelProto, sizes: set[int]) -> None:
     """Let Reshapes to a constant shape copy the first dimension where it is the batch and was written as a number."""
     graph = model.graph
     constants = {tensor.name: tensor for tensor in graph.initializer}
-    constants |= {node.output[0]: node.attribute[0].t for node in graph.node if node.op_type == "Constant"}
+    constants |= {
+        node.output[0]: entry.t for node in graph.node if node.op_type == "Constant" for entry in node.attribute
+    }
     for node in graph.node:
         if node.op_type != "Reshape" or node.input[1] not in constants:
             continue
@@ -211,7 +226,9 @@ def _names(tensors: list[str], wanted: Any, what: str, *, all_needed: bool) -> d
     if wanted is None:
         return {name: name for name in tensors}
     if not isinstance(wanted, Mapping) or (unknown := sorted(set(wanted.values()) - set(tensors))):
-        raise ImportFailed(f"The option `{what}` names {unknown if isinstance(wanted, Mapping) else wanted!r}, expected {tensors}.")
+        raise ImportFailed(
+            f"The option `{what}` names {unknown if isinstance(wanted, Mapping) else wanted!r}, expected {tensors}."
+        )
     if all_needed and (unnamed := sorted(set(tensors) - set(wanted.values()))):
         raise ImportFailed(f"The option `{what}` does not name {unnamed}, expected all of {tensors}.")
     return {str(name): str(tensor) for name, tensor in wanted.items()}
@@ -231,16 +248,18 @@ class OnnxFile:
                 return False
             if (number, wire) not in ((1, 0), (5, 0)) and not (number in (2, 3, 4, 6, 8, 14) and wire == 2):
                 return False
-            if number in (2, 3, 4) and not (value < 200 and head[at : at + value].decode("utf-8", "replace").isprintable()):
+            if number in (2, 3, 4) and not (
+                value < 200 and head[at : at + value].decode("utf-8", "replace").isprintable()
+            ):
                 return False
         return False
 
     def read(self, files: Mapping[str, Path], options: Mapping[str, Any]) -> dict[str, ImportedGraph]:
         """The network of role `model`. Raises ImportFailed."""
         refuse_unknown(options, {"batch", "inputs", "outputs"})
-        model = _parse(read_limited(only_file(files, self.format), MAX_FILE_BYTES))
+        data = read_limited(only_file(files, self.format), MAX_FILE_BYTES)
         try:
-            model, notes = _upgrade(model)
+            model, notes = _upgrade(_parse(data))
             if _to_float32(model):
                 notes.append("16-bit floats turned into float32")
             if (batch := options.get("batch")) == "dynamic":
@@ -250,9 +269,11 @@ class OnnxFile:
                 raise ImportFailed(f"Expected the option `batch` to be 'dynamic', received {batch!r}.")
             onnx.checker.check_model(model, full_check=True)
         except REASONS as error:
-            raise ImportFailed(f"The model breaks ONNX's rules: {error}") from None
+            raise ImportFailed(f"The model is damaged or breaks ONNX's rules: {error}") from None
         inputs = _names([value.name for value in model.graph.input], options.get("inputs"), "inputs", all_needed=True)
-        outputs = _names([value.name for value in model.graph.output], options.get("outputs"), "outputs", all_needed=False)
+        outputs = _names(
+            [value.name for value in model.graph.output], options.get("outputs"), "outputs", all_needed=False
+        )
         return {"model": ImportedGraph(model, inputs, outputs, tuple(notes))}
 
 

@@ -47,7 +47,9 @@ def compare(run_a: Run, run_b: Run, probes: Sequence[Arrays], tolerance: float, 
             if a.shape != b.shape:
                 raise ImportFailed(f"{name}: {oracle} gives the shape {list(a.shape)}, the graph {list(b.shape)}.")
             if not (np.isfinite(a).all() and np.isfinite(b).all()):
-                raise ImportFailed(f"{name}: infinities or NaN on probe {number}. The weights or the graph are damaged.")
+                raise ImportFailed(
+                    f"{name}: infinities or NaN on probe {number}. The weights or the graph are damaged."
+                )
             difference = float(np.abs(a - b).max(initial=0.0))
             scale = float(np.abs(a).max(initial=0.0))
             if difference > tolerance * max(1.0, scale):

@@ -1,7 +1,7 @@
 """PyTorch state dicts without PyTorch: the stream of versions before 1.6, and the zip form since.
 
-Both hold a pickle whose tensors are calls of `_rebuild_tensor_v2(storage, offset, size, stride, ...)`, where the storage
-is a persistent id `('storage', type, key, device, count, view)`; the numbers lie beside the pickle, by the storage's key:
+Both hold a pickle whose tensors are calls of `_rebuild_tensor_v2(storage, offset, size, stride, ...)`, where the
+storage is a persistent id `('storage', type, key, device, count, view)`. The numbers lie beside the pickle, by key:
 
     old    pickle(magic) pickle(1001) pickle(system) pickle(object) pickle(keys), then per key int64 count + numbers
     zip    <root>/data.pkl, <root>/byteorder, <root>/data/<key>; nothing is compressed
@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from jaxtyping import Shaped, UInt8
+from jaxtyping import Shaped
 
 from glia.core.errors import ImportFailed
 from glia.importers.architectures import architecture
@@ -35,8 +35,9 @@ OLD_MAGIC = b"\x80\x02\x8a\x0al\xfc\x9cF\xf9 j\xa8P\x19."
 OLD_PROTOCOL = 1001
 ZIP_MAGIC = b"PK\x03\x04"
 NESTED_KEYS = ("state_dict", "model", "model_state_dict")
+Raw = bytes | memoryview
 BFLOAT16 = "torch.BFloat16Storage"
-STORAGES = {  # bfloat16 is unknown to numpy: it is the upper half of a float32
+STORAGES: dict[str, np.dtype[Any]] = {  # bfloat16 is unknown to numpy: it is the upper half of a float32
     "torch.DoubleStorage": np.dtype("<f8"),
     "torch.FloatStorage": np.dtype("<f4"),
     "torch.HalfStorage": np.dtype("<f2"),
@@ -73,7 +74,9 @@ class Tensor:
 def _count(value: object, what: str) -> int:
     if not isinstance(value, int) or isinstance(value, bool) or not 0 <= value <= MAX_COUNT:
         shown = value if isinstance(value, int) else type(value).__name__
-        raise ImportFailed(f"Expected {what} to be a number from 0 to {MAX_COUNT}, received {shown}. The file is damaged.")
+        raise ImportFailed(
+            f"Expected {what} to be a number from 0 to {MAX_COUNT}, received {shown}. The file is damaged."
+        )
     return value
 
 
@@ -101,7 +104,8 @@ def rebuild_tensor(arguments: tuple[object, ...]) -> Tensor:
     last = offset + sum((size - 1) * stride for size, stride in zip(shape, strides, strict=True))
     if prod(shape) and last >= storage.count:
         raise ImportFailed(
-            f"A tensor of shape {list(shape)} reaches element {last} of a storage of {storage.count}. The file is damaged."
+            f"A tensor of shape {list(shape)} reaches element {last} of a storage of {storage.count}. "
+            "The file is damaged."
         )
     return Tensor(storage, offset, shape, strides)
 
@@ -157,7 +161,7 @@ class Storages:
         return Storage(key, root.kind, count, start)
 
 
-def _array(tensor: Tensor, raw: bytes | memoryview) -> Shaped[np.ndarray, "..."]:
+def _array(tensor: Tensor, raw: Raw) -> Shaped[np.ndarray, "..."]:
     """The tensor's numbers, copied: aligned, contiguous, in the machine's order of bytes."""
     kind = STORAGES[tensor.storage.kind]
     if 0 in tensor.shape:
@@ -166,20 +170,22 @@ def _array(tensor: Tensor, raw: bytes | memoryview) -> Shaped[np.ndarray, "..."]
     strides = [stride * kind.itemsize for stride in tensor.strides]
     offset = (tensor.storage.start + tensor.offset) * kind.itemsize
     # numpy checks here once more that the view lies inside the buffer.
-    view: UInt8[np.ndarray, "..."] = np.ndarray(tensor.shape, plain, raw, offset, strides)
+    view: Shaped[np.ndarray, "..."] = np.ndarray(tensor.shape, plain, raw, offset, strides)
     if tensor.storage.kind == BFLOAT16:
-        return (view.astype(np.uint32) << 16).view(np.float32)
+        return (np.array(view, np.uint32, order="C") << 16).view(np.float32)
     if kind.kind == "b":
-        return view != 0
-    return np.array(view, kind.newbyteorder("="), order="C", copy=True)
+        return np.array(view != 0, order="C")
+    return np.array(view, kind.newbyteorder("="), order="C")
 
 
-def _read_old(data: bytes) -> tuple[object, Callable[[Storage], memoryview]]:
+def _read_old(data: bytes) -> tuple[object, Callable[[Storage], Raw]]:
     """The object of the old stream, and what gives the bytes of a storage."""
     storages = Storages()
     stream = PickleStream(data, SYMBOLS, storages.resolve, len(OLD_MAGIC))
     if (protocol := stream.read()) != OLD_PROTOCOL:
-        raise ImportFailed(f"Expected the old stream's protocol {OLD_PROTOCOL}, received {str(protocol)[:20]}.")
+        raise ImportFailed(
+            f"Expected the old stream's protocol {OLD_PROTOCOL}, received {protocol if isinstance(protocol, int) else type(protocol).__name__}."
+        )
     system = stream.read()
     if not isinstance(system, dict) or system.get("little_endian") is not True:
         raise ImportFailed(
@@ -203,7 +209,7 @@ def _read_old(data: bytes) -> tuple[object, Callable[[Storage], memoryview]]:
     if stream.position != len(data):
         raise ImportFailed(f"{len(data) - stream.position} bytes follow the last storage, expected none.")
 
-    def raw(storage: Storage) -> memoryview:
+    def raw(storage: Storage) -> Raw:
         if storage.key not in places:
             raise ImportFailed(f"Storage {storage.key[:100]!r} is used but not listed. The file is damaged.")
         return places[storage.key]
@@ -211,7 +217,7 @@ def _read_old(data: bytes) -> tuple[object, Callable[[Storage], memoryview]]:
     return value, raw
 
 
-def _read_zip(data: bytes) -> tuple[object, Callable[[Storage], bytes]]:
+def _read_zip(data: bytes) -> tuple[object, Callable[[Storage], Raw]]:
     """The object of the zip form, and what gives the bytes of a storage."""
     found = members(data)
     roots = [name.removesuffix("/data.pkl") for name in found if name.endswith("/data.pkl") and name.count("/") == 1]
@@ -230,7 +236,7 @@ def _read_zip(data: bytes) -> tuple[object, Callable[[Storage], bytes]]:
         raise ImportFailed(f"{len(stream.data) - stream.position} bytes follow the pickle, expected none.")
     cache: dict[str, bytes] = {}
 
-    def raw(storage: Storage) -> bytes:
+    def raw(storage: Storage) -> Raw:
         whole = storages.roots[storage.key]
         if storage.key not in cache:
             member = found.get(f"{root}/data/{storage.key}")
@@ -256,14 +262,18 @@ def _tensors(value: object) -> dict[str, Tensor]:
                     raise ImportFailed(f"Expected names with tensors only, received others: {str(others)[:500]}.")
                 return level
     raise ImportFailed(
-        f"Expected a dict of tensors, or one under {', '.join(NESTED_KEYS)}; received a {type(value).__name__} without. "
-        "Save model.state_dict()."
+        f"Expected a dict of tensors, or one under {', '.join(NESTED_KEYS)}; received a {type(value).__name__} "
+        "without. Save model.state_dict()."
     )
 
 
 def read_state_dict(path: Path) -> dict[str, Shaped[np.ndarray, "..."]]:
     """Name to array, contiguous and writable; bfloat16 becomes float32, other types stay. Raises ImportFailed."""
-    data = read_limited(path, MAX_FILE_BYTES)
+    return parse_state_dict(read_limited(path, MAX_FILE_BYTES))
+
+
+def parse_state_dict(data: bytes) -> dict[str, Shaped[np.ndarray, "..."]]:
+    """As `read_state_dict`, of a file's bytes."""
     if data.startswith(OLD_MAGIC):
         value, raw = _read_old(data)
     elif data.startswith(ZIP_MAGIC):

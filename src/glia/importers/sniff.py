@@ -16,7 +16,9 @@ HEAD_BYTES = 4096
 
 def importers() -> dict[str, Importer]:
     """Every importer by its format: those of the room's modules that declare `IMPORTER`."""
-    modules = [importlib.import_module(f"{room.__name__}.{entry.name}") for entry in pkgutil.iter_modules(room.__path__)]
+    modules = [
+        importlib.import_module(f"{room.__name__}.{entry.name}") for entry in pkgutil.iter_modules(room.__path__)
+    ]
     found: dict[str, Importer] = {}
     for module in modules:
         if hasattr(module, "IMPORTER"):
@@ -35,7 +37,9 @@ def _heads(files: Mapping[str, Path]) -> dict[str, tuple[bytes, int]]:
             with path.open("rb") as file:
                 heads[role] = file.read(HEAD_BYTES), path.stat().st_size
         except OSError as error:
-            raise ImportFailed(f"{path.name} cannot be read: {error.strerror}. Check the path and its rights.") from None
+            raise ImportFailed(
+                f"{path.name} cannot be read: {error.strerror}. Check the path and its rights."
+            ) from None
     return heads
 
 
@@ -48,7 +52,9 @@ def importer_for(files: Mapping[str, Path], format: str | None = None) -> Import
     if format is not None and format not in known:
         raise ImportFailed(f"Expected a format out of {sorted(known)}, received {format!r}.")
     met = [name for name, reader in known.items() if any(reader.sniff(head, size) for head, size in heads.values())]
-    shown = ", ".join(f"{files[role].name} ({size} bytes) begins {head[:16].hex(' ')}" for role, (head, size) in heads.items())
+    shown = ", ".join(
+        f"{files[role].name} ({size} bytes) begins {head[:16].hex(' ')}" for role, (head, size) in heads.items()
+    )
     if not met:
         raise ImportFailed(f"Expected one of the formats {sorted(known)}, received something else: {shown}.")
     if format is not None and format not in met:

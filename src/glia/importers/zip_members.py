@@ -18,7 +18,7 @@ MAX_MEMBERS = 100_000
 END, END64, LOCATOR64, ENTRY, LOCAL = b"PK\x05\x06", b"PK\x06\x06", b"PK\x06\x07", b"PK\x01\x02", b"PK\x03\x04"
 END_BYTES, LOCATOR64_BYTES, END64_BYTES, ENTRY_BYTES, LOCAL_BYTES = 22, 20, 56, 46, 30
 MAX_COMMENT_BYTES = 65_535
-OPEN_32, OPEN_16 = 0xFFFFFFFF, 0xFFFF
+OPEN_32 = 0xFFFFFFFF
 
 
 @dataclass(frozen=True)
@@ -76,7 +76,7 @@ def _large(extra: bytes, size: int, packed: int, header: int) -> tuple[int, int,
 
 
 def members(data: bytes) -> dict[str, Member]:
-    """The members by name. Raises ImportFailed for what is compressed, encrypted, doubled, or does not lie in the file."""
+    """The members by name. Raises ImportFailed for the compressed, encrypted, doubled, and those outside the file."""
     count, size, at = _directory(data)
     end, found, total = at + size, dict[str, Member](), 0
     for _ in range(count):

@@ -1,4 +1,4 @@
-"""EfficientNet-Lite: EfficientNet without squeeze-and-excite and with ReLU6, made for phones; names as in the PyTorch port.
+"""EfficientNet-Lite: EfficientNet with ReLU6 and without squeeze-and-excite; keys as in the PyTorch port.
 
 A block widens its channels by a 1x1 convolution, filters each channel by itself (depthwise), and narrows them again;
 where neither size nor channels change, its input is added. Batch normalisation is an affine map once trained,
@@ -92,8 +92,8 @@ class Writer:
     def __init__(self, weights: Weights) -> None:
         self.graph = GraphWriter("efficientnet-lite")
         self.weights = weights
-        self.zero = self.graph.constant("zero", np.float32(0).reshape(()))
-        self.six = self.graph.constant("six", np.float32(6).reshape(()))
+        self.zero = self.graph.constant("zero", np.array(0, np.float32))
+        self.six = self.graph.constant("six", np.array(6, np.float32))
 
     def convolution(self, x: str, conv: str, norm: str, stride: int = 1, group: int = 1) -> str:
         """A convolution without bias, its batch normalisation folded in.
@@ -172,7 +172,8 @@ def _number(options: Mapping[str, Any], key: str) -> float:
     value = options.get(key)
     if not isinstance(value, int | float) or not 0 < value <= 10:
         raise ImportFailed(
-            f"Expected the option `{key}` to be a number in (0, 10], received {value!r}. Lite0 is 1.0, 1.0; Lite2 1.1, 1.2."
+            f"Expected the option `{key}` to be a number in (0, 10], received {value!r}. "
+            "Width and depth of Lite0 are 1.0 and 1.0, of Lite2 1.1 and 1.2."
         )
     return float(value)
 

@@ -1,0 +1,5 @@
+"""`python -m glia` is `glia`."""
+
+from glia.api.cli import main
+
+main()
