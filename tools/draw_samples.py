@@ -1,6 +1,6 @@
 """Draw the sample pictures of the first page: small scenes, sphere-traced in numpy. They are ours, so free to ship.
 
-    python tools/draw_samples.py [NAME ...] [--width 640] [--out src/glia/api/ui/samples]
+    python tools/draw_samples.py [NAME ...] [--width 640] [--out src/glia/store/samples]
 
 Each scene is a set of signed distance functions with a paint; `shows` lists the ImageNet names that count as right.
 """
@@ -271,7 +271,7 @@ def main() -> None:
     options = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     options.add_argument("names", nargs="*")
     options.add_argument("--width", type=int, default=640, help="pixels; the height is three quarters of it")
-    options.add_argument("--out", type=Path, default=Path("src/glia/api/ui/samples"))
+    options.add_argument("--out", type=Path, default=Path("src/glia/store/samples"))
     chosen = options.parse_args()
     chosen.out.mkdir(parents=True, exist_ok=True)
     for scene in SCENES:

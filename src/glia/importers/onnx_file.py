@@ -158,8 +158,8 @@ def _first(value: onnx.ValueInfoProto) -> onnx.TensorShapeProto.Dimension | None
     return dims[0] if dims else None
 
 
-def _inferred(model: onnx.ModelProto) -> onnx.ModelProto:
-    return onnx.shape_inference.infer_shapes(model, check_type=True, strict_mode=True, data_prop=True)
+def _inferred(model: onnx.ModelProto, *, strict: bool) -> onnx.ModelProto:
+    return onnx.shape_inference.infer_shapes(model, check_type=strict, strict_mode=strict, data_prop=True)
 
 
 def _open_reshapes(model: onnx.ModelProto, sizes: set[int]) -> None:
@@ -175,7 +175,7 @@ def _open_reshapes(model: onnx.ModelProto, sizes: set[int]) -> None:
         shape = numpy_helper.to_array(constants[node.input[1]])
         if shape.size == 0 or int(shape[0]) not in sizes or any(entry.name == "allowzero" for entry in node.attribute):
             continue
-        values = {value.name: value for value in (*_inferred(model).graph.value_info, *graph.input)}
+        values = {value.name: value for value in (*_inferred(model, strict=False).graph.value_info, *graph.input)}
         first = _first(values[node.input[0]]) if node.input[0] in values else None
         if first is not None and first.dim_value == PROBE:
             name = f"{node.output[0]}_shape_of_batch"
@@ -198,8 +198,12 @@ def _open_batch(model: onnx.ModelProto) -> None:
     declared = [_copy(value) for value in model.graph.output]
     for value in model.graph.output:
         value.type.tensor_type.ClearField("shape")
-    _open_reshapes(model, sizes)
-    for value, before, found in zip(model.graph.output, declared, _inferred(model).graph.output, strict=True):
+    try:
+        _open_reshapes(model, sizes)
+        inferred = _inferred(model, strict=True)
+    except onnx.shape_inference.InferenceError as error:
+        raise ImportFailed(f"The network takes no batches; import it without batch: dynamic. {error}") from None
+    for value, before, found in zip(model.graph.output, declared, inferred.graph.output, strict=True):
         first, old = _first(found), _first(before)
         if first is None or first.dim_value != PROBE:
             if old is None or not old.dim_param:
@@ -225,10 +229,10 @@ def _names(tensors: list[str], wanted: Any, what: str, *, all_needed: bool) -> d
     """The task's names of tensors to the graph's; without any wish, the graph's own."""
     if wanted is None:
         return {name: name for name in tensors}
-    if not isinstance(wanted, Mapping) or (unknown := sorted(set(wanted.values()) - set(tensors))):
-        raise ImportFailed(
-            f"The option `{what}` names {unknown if isinstance(wanted, Mapping) else wanted!r}, expected {tensors}."
-        )
+    if not isinstance(wanted, Mapping) or not all(isinstance(tensor, str) for tensor in wanted.values()):
+        raise ImportFailed(f"Expected the option `{what}` to map names to some of {tensors}, received {wanted!r}.")
+    if unknown := sorted(set(wanted.values()) - set(tensors)):
+        raise ImportFailed(f"The option `{what}` names {unknown}, expected some of {tensors}.")
     if all_needed and (unnamed := sorted(set(tensors) - set(wanted.values()))):
         raise ImportFailed(f"The option `{what}` does not name {unnamed}, expected all of {tensors}.")
     return {str(name): str(tensor) for name, tensor in wanted.items()}

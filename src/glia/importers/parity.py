@@ -37,6 +37,8 @@ def compare(run_a: Run, run_b: Run, probes: Sequence[Arrays], tolerance: float, 
     A difference may be `tolerance` times the largest value of the output, or `tolerance` where all values are below 1.
     Raises ImportFailed where one is larger, and where names, shapes or finiteness of the outputs differ.
     """
+    if not probes:
+        raise ImportFailed(f"Expected at least one probe to compare with {oracle}, received none.")
     max_abs = max_rel = 0.0
     for number, probe in enumerate(probes):
         expected, received = run_a(probe), run_b(probe)

@@ -182,10 +182,8 @@ def _read_old(data: bytes) -> tuple[object, Callable[[Storage], Raw]]:
     """The object of the old stream, and what gives the bytes of a storage."""
     storages = Storages()
     stream = PickleStream(data, SYMBOLS, storages.resolve, len(OLD_MAGIC))
-    if (protocol := stream.read()) != OLD_PROTOCOL:
-        raise ImportFailed(
-            f"Expected the old stream's protocol {OLD_PROTOCOL}, received {protocol if isinstance(protocol, int) else type(protocol).__name__}."
-        )
+    if stream.read() != OLD_PROTOCOL:
+        raise ImportFailed(f"Expected the old stream's protocol to be {OLD_PROTOCOL}, received another one.")
     system = stream.read()
     if not isinstance(system, dict) or system.get("little_endian") is not True:
         raise ImportFailed(

@@ -157,6 +157,8 @@ class Directory:
             # Not the best but the starter, where there is one: the first photo should be answered soon.
             first = next((entry for entry in entries if entry.starter), entries[0])
             return NoModel(f"Nothing in the store answers {name!r} yet. Run: glia fetch {first.name}", fetch=first.name)
+        if name in self._entries():
+            return NoModel(f"{name} is in the catalog, but not in the store. Run: glia fetch {name}", fetch=name)
         known = self.names()
         near = difflib.get_close_matches(name, known, 1)
         hint = f" Did you mean {near[0]!r}?" if near else f" There are: {', '.join(known)}." if known else ""

@@ -5,7 +5,7 @@ from __future__ import annotations
 import importlib
 import pkgutil
 from collections.abc import Mapping
-from typing import Any, Protocol
+from typing import Any, Protocol, runtime_checkable
 
 import numpy as np
 from jaxtyping import Shaped
@@ -16,6 +16,7 @@ from glia.importers.importer import ImportedGraph
 Weights = Mapping[str, Shaped[np.ndarray, "..."]]
 
 
+@runtime_checkable
 class Architecture(Protocol):
     """Puts weights by name into a graph. A module of this package declares its architecture as `ARCHITECTURE`."""
 

@@ -170,7 +170,7 @@ class EfficientNetLite:
 
 def _number(options: Mapping[str, Any], key: str) -> float:
     value = options.get(key)
-    if not isinstance(value, int | float) or not 0 < value <= 10:
+    if isinstance(value, bool) or not isinstance(value, int | float) or not 0 < value <= 10:
         raise ImportFailed(
             f"Expected the option `{key}` to be a number in (0, 10], received {value!r}. "
             "Width and depth of Lite0 are 1.0 and 1.0, of Lite2 1.1 and 1.2."

@@ -1,0 +1,67 @@
+"""One application with the tiny models and the extra tasks, shared by the tests that only ask it things."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+from starlette.testclient import TestClient
+
+from glia.api.cli import main
+from glia.api.http.app import build_app
+from glia.core.settings import Settings
+from glia.store.bindings import Bindings
+from glia.store.store import Store
+from house import EXTRA_TASKS, colour_card, colour_network, sum_card, sum_network
+
+
+@pytest.fixture(scope="session")
+def shared_home(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A store with `colours` in two versions, `sums`, and a service of two roles."""
+    home = tmp_path_factory.mktemp("shared-home")
+    store = Store(home)
+    store.put(colour_card(), {"graph.onnx": colour_network()})
+    store.put(colour_card(labels=("rot", "gruen", "blau")), {"graph.onnx": colour_network()})
+    store.set_default("colours", 1)
+    store.put(sum_card("sums", options={"columns": ["a", "b"]}), {"graph.onnx": sum_network()})
+    for name in ("one", "two"):
+        store.put(sum_card(name, "two-networks"), {"graph.onnx": sum_network()})
+    Bindings(home).set("pair", {"first": "one", "second": "two"})
+    return home
+
+
+@pytest.fixture(scope="session")
+def http(shared_home: Path) -> Iterator[TestClient]:
+    """That application; nothing in it may be changed by a test."""
+    flags = {"home": str(shared_home), "tasks_dir": str(EXTRA_TASKS), "lanes": 2, "max_body_mb": 8}
+    with TestClient(build_app(Settings(flags, environ={}))) as client:
+        yield client
+
+
+@dataclass(frozen=True)
+class Run:
+    """What a command printed, and its exit status."""
+
+    status: int
+    out: str
+    err: str
+
+
+@pytest.fixture
+def glia(
+    home: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> Callable[..., Run]:
+    """Runs the command line in this process, exactly as the shell does."""
+    monkeypatch.setenv("COLUMNS", "100")
+
+    def run(*arguments: str) -> Run:
+        monkeypatch.setattr(sys, "argv", ["glia", *arguments])
+        with pytest.raises(SystemExit) as end:
+            main()
+        printed = capsys.readouterr()
+        return Run(int(end.value.code or 0), printed.out, printed.err)
+
+    return run
