@@ -51,9 +51,7 @@ class Run:
 
 
 @pytest.fixture
-def glia(
-    home: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> Callable[..., Run]:
+def shell(home: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Callable[..., Run]:
     """Runs the command line in this process, exactly as the shell does."""
     monkeypatch.setenv("COLUMNS", "100")
 

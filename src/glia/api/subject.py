@@ -62,7 +62,7 @@ def files_in(places: Sequence[str]) -> Iterator[Path]:
             yield from sorted(
                 file
                 for file in path.rglob("*")
-                if file.is_file() and not any(p.startswith(".") for p in file.parts[1:])
+                if file.is_file() and not any(part.startswith(".") for part in file.relative_to(path).parts)
             )
         elif path.exists():
             yield path

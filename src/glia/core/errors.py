@@ -7,6 +7,7 @@ GliaError                        500  internal
 │   ├── MediaTooLarge            413  media-too-large      its header promises more than the limit
 │   └── DamagedMedia             422  damaged-media        truncated, corrupt, or lying
 ├── NotFound                     404  not-found            no such service, model, version, route
+├── MethodNotAllowed             405  method-not-allowed   a route that answers other methods
 ├── NotAllowed                   401  not-allowed          no API key, or a wrong one
 ├── Conflict                     409  conflict             a name met twice, a version that is in use
 ├── Unavailable                  503  unavailable          try again, or do what the message says
@@ -92,6 +93,13 @@ class NotFound(GliaError):
 
     status = 404
     code = "not-found"
+
+
+class MethodNotAllowed(GliaError):
+    """A route that answers other methods."""
+
+    status = 405
+    code = "method-not-allowed"
 
 
 class NotAllowed(GliaError):
@@ -191,6 +199,7 @@ def _tree(root: type[GliaError]) -> dict[str, type[GliaError]]:
 def from_problem(problem: dict[str, Any]) -> GliaError:
     """The exception that a problem body describes; an unknown code gives a plain GliaError."""
     known = {"type", "title", "status", "code", "detail", "error"}
-    details = {key: value for key, value in problem.items() if key not in known}
     kind = _tree(GliaError).get(str(problem.get("code")), GliaError)
-    return kind(str(problem.get("detail", "no message")), **details)
+    error = kind(str(problem.get("detail") or problem.get("error") or problem.get("message") or "no message"))
+    error.details = {key: value for key, value in problem.items() if key not in known}
+    return error

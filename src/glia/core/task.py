@@ -21,7 +21,7 @@ from glia.core.session import Session, Tensors
 class Request(BaseModel):
     """The base of every Input: frozen, unknown fields refused. Its first field is the subject, the rest parameters."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid", arbitrary_types_allowed=True)
+    model_config = ConfigDict(frozen=True, extra="forbid", arbitrary_types_allowed=True, allow_inf_nan=False)
 
 
 @dataclass(frozen=True)

@@ -15,7 +15,7 @@ from typing import Any, Literal
 
 from pydantic import Field, ValidationError, field_validator, model_validator
 
-from glia.core.card import NAME_PATTERN, Card, Example, Graph, Licence, Score, Sheet, SourceFile
+from glia.core.card import NAME_PATTERN, Card, Example, Graph, Licence, Parity, Score, Sheet, SourceFile
 from glia.core.errors import NotFound, StoreError
 from glia.store.labels import labels
 
@@ -68,6 +68,7 @@ class Entry(Sheet):
     labels: str | None = Field(None, description="A vocabulary of `store/labels/`.")
     scores: tuple[Score, ...] = ()
     example: Example | None = None
+    parity: Parity = Parity(oracle="none")
     files: tuple[EntryFile, ...] = Field(min_length=1)
 
     @model_validator(mode="after")
@@ -87,7 +88,7 @@ class Entry(Sheet):
         return sum(file.bytes for file in self.files)
 
     def card(self) -> Card:
-        """The card of the network once it is imported; the caller adds the graphs' files and the parity."""
+        """The card of the network once it is imported; the caller adds the graphs' files."""
         ids, names = labels(self.labels) if self.labels else ((), ())
         return Card(
             name=self.name,
@@ -106,6 +107,7 @@ class Entry(Sheet):
             source=self.source,
             source_files=tuple(SourceFile(file=f.file, sha256=f.sha256, bytes=f.bytes) for f in self.files),
             example=self.example,
+            parity=self.parity,
         )
 
 

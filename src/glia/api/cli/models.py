@@ -15,7 +15,7 @@ from rich.table import Table
 
 from glia.api.cli.options import screen, side, with_settings
 from glia.api.describe import summary
-from glia.core.errors import InputError, NoModel, NotFound
+from glia.core.errors import GliaError, InputError
 from glia.core.settings import TABLE, Settings
 from glia.jobs import fetch as jobs
 from glia.runtime.directory import Directory
@@ -112,7 +112,7 @@ def _list_services(settings: Settings, as_json: bool) -> None:
     for name in directory.names():
         try:
             rows.append(summary(directory.resolve(name), "idle"))
-        except (NoModel, NotFound) as error:
+        except GliaError as error:
             rows.append({"name": name, **directory.known(name), "model": None, "message": error.message})
     if as_json:
         click.echo(json.dumps(rows, indent=1))

@@ -24,6 +24,11 @@ def with_settings(*names: str) -> Callable[[Command], Callable[..., Any]]:
         @functools.wraps(command)
         def run(**values: Any) -> Any:
             flags = {setting.name: values.pop(setting.name) for setting in wanted}
+            # `glia services --home X bind ...` means X as much as `glia services bind --home X ...` does.
+            above = click.get_current_context().parent
+            for name, value in (above.params if above else {}).items():
+                if name in flags and flags[name] is None:
+                    flags[name] = value
             return command(Settings(flags), **values)
 
         decorated: Any = run

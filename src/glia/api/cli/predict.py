@@ -18,7 +18,7 @@ from rich.progress import track
 from glia.api.cli.options import screen, side, with_settings
 from glia.api.local import Local
 from glia.api.subject import fields, files_in
-from glia.core.errors import GliaError, InputError, NoModel
+from glia.core.errors import GliaError, InputError
 from glia.core.fields import Media
 from glia.core.settings import Settings
 from glia.core.task import Contract
@@ -51,13 +51,22 @@ class PredictGroup(click.Group):
         directory = self._directory(context)
         try:
             resolved = directory.resolve(name)
-        except NoModel as error:
-            return click.Command(name, help=error.message, callback=_raise(error))
+        except GliaError as error:
+            if name not in directory.names():
+                raise
+            # It is a service, but nothing answers it: say so whatever else was given, and in the list of commands.
+            return click.Command(
+                name,
+                params=[click.Argument(["given"], nargs=-1, type=click.UNPROCESSED)],
+                context_settings={"ignore_unknown_options": True},
+                help=error.message,
+                callback=_raise(error),
+            )
         return predict_command(name, resolved.task.description, resolved.contract, directory.settings)
 
 
 def _raise(error: GliaError) -> Any:
-    def callback() -> None:
+    def callback(given: tuple[str, ...]) -> None:
         raise error
 
     return callback
@@ -108,7 +117,7 @@ class _Prediction:
         """What to ask about, each with the name it is reported under."""
         if given == (STDIN,):
             data = sys.stdin.buffer.read()
-            value: Any = data if self.contract.subject_media else data.decode()
+            value: Any = data if self.contract.subject_media else _plain(data.decode(errors="replace"), self.contract)
             return [("stdin", [value] if self.contract.is_many(self.contract.subject) else value)]
         if self.contract.subject_media is None:
             return [(" ".join(given), _plain(" ".join(given), self.contract))]
@@ -144,7 +153,7 @@ class _Prediction:
             self.show(name, answer, as_json, as_csv, output, alone=False)
         if failed:
             side().print(f"{failed} of {len(rows)} could not be answered")
-        return 1 if failed == len(rows) else 0
+        return 1 if failed else 0
 
     def answers(self, rows: list[tuple[str, Any]]) -> Iterator[tuple[str, Any]]:
         """Every subject's answer in order, worked on by all cores, with a bar."""
@@ -158,6 +167,8 @@ class _Prediction:
         """Print one answer, or write its medium."""
         if isinstance(answer, Media):
             answer = _write(answer, name, output, alone)
+            if answer is None:
+                return
         problem = answer.problem() if isinstance(answer, GliaError) else None
         if as_csv:
             _csv(name, {"error": answer.message} if isinstance(answer, GliaError) else answer)
@@ -170,10 +181,10 @@ class _Prediction:
             }
             click.echo(json.dumps(row, ensure_ascii=False))
         elif isinstance(answer, GliaError):
-            side().print(f"{escape(name)}: {escape(answer.message)}", style="red")
+            side().print(f"{escape(name)}: {escape(answer.message)}", style="red", soft_wrap=True)
         else:
             if not alone:
-                screen().print(f"[bold]{escape(name)}[/bold]")
+                screen().print(f"[bold]{escape(name)}[/bold]", soft_wrap=True)
             _print(answer)
 
 
@@ -185,18 +196,22 @@ def _plain(text: str, contract: Contract) -> Any:
         raise InputError(f"Expected {contract.subject} as JSON, received {text[:80]!r}.") from error
 
 
-def _write(medium: Media, name: str, output: str | None, alone: bool) -> str:
-    """Put a medium where the caller wants it; the path."""
+def _write(medium: Media, name: str, output: str | None, alone: bool) -> str | None:
+    """Put a medium where the caller wants it; the path, or None for standard output. Raises InputError."""
     if output == STDIN or (output is None and alone and not sys.stdout.isatty()):
         sys.stdout.buffer.write(medium.data)
-        return "written to stdout"
+        sys.stdout.buffer.flush()
+        return None
     suffix = "." + medium.content_type.rpartition("/")[2]
     stem = Path(name).stem if name != "stdin" else "answer"
     target = Path(output) if output else Path(f"{stem}-answer{suffix}")
-    if not alone or target.is_dir():
-        target.mkdir(parents=True, exist_ok=True)
-        target = target / f"{stem}{suffix}"
-    target.write_bytes(medium.data)
+    try:
+        if output and (not alone or target.is_dir()):
+            target.mkdir(parents=True, exist_ok=True)
+            target = target / f"{stem}{suffix}"
+        target.write_bytes(medium.data)
+    except OSError as error:
+        raise InputError(f"Cannot write {target}: {error.strerror}. Choose another --output.") from error
     return str(target)
 
 
@@ -218,7 +233,7 @@ def _print(answer: Any) -> None:
         width = max(len(row["label"]) for row in answer)
         for row in answer:
             bar = "█" * round(row["score"] * 30)
-            screen().print(f"{escape(row['label']):<{width}}  {row['score']:7.2%}  [cyan]{bar}[/cyan]")
+            screen().print(f"{escape(row['label']):<{width}}  {row['score']:7.2%}  [cyan]{bar}[/cyan]", soft_wrap=True)
     elif isinstance(answer, str):
         click.echo(answer)
     else:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import json
 import logging
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable
@@ -13,6 +12,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from starlette.applications import Starlette
+from starlette.datastructures import Headers
 from starlette.exceptions import HTTPException
 from starlette.middleware import Middleware
 from starlette.middleware.cors import CORSMiddleware
@@ -27,7 +27,7 @@ from glia.api.describe import describe, summary
 from glia.api.http import answers, body
 from glia.api.http.guard import Guard
 from glia.api.http.openapi import openapi
-from glia.core.errors import GliaError, InputError, NoModel, NotFound
+from glia.core.errors import GliaError, InputError, MethodNotAllowed, NoModel, NotFound
 from glia.core.settings import Settings
 from glia.core.task import Request as TaskRequest
 from glia.runtime.directory import Directory, Resolved
@@ -114,7 +114,7 @@ class Door:
     def _summary(self, name: str) -> dict[str, Any]:
         try:
             resolved = self.resolve(name)
-        except (NoModel, NotFound) as error:
+        except GliaError as error:
             return (
                 {"name": name, "title": "", "ready": False, "state": "no-model", "message": error.message}
                 | dict.fromkeys(("task", "description", "model", "version", "licence"))
@@ -144,7 +144,7 @@ class Door:
         names = await asyncio.to_thread(self.directory.names)
         resolved = []
         for name in names:
-            with contextlib.suppress(NoModel, NotFound):
+            with contextlib.suppress(GliaError):
                 resolved.append(self.resolve(name))
         return JSONResponse(openapi(resolved, http.scope.get("root_path", ""), bool(self.settings["api_key"])))
 
@@ -187,26 +187,31 @@ async def _disconnected(http: HttpRequest) -> None:
         pass
 
 
-async def _not_found(http: HttpRequest, error: Exception) -> Response:
+async def _refused(http: HttpRequest, error: Exception) -> Response:
+    """What the router itself refuses, in the shape of every other error."""
     assert isinstance(error, HTTPException)
-    if error.status_code == 404:
-        wrong: GliaError = NotFound(f"No route {http.method} {http.url.path}. /openapi.json lists them all.")
-        return answers.problem(wrong, http.state.request_id)
-    title = {
-        "title": error.detail,
-        "detail": error.detail,
-        "error": error.detail,
-        "code": "http",
-        "type": "about:blank",
-    }
-    return Response(
-        json.dumps({"status": error.status_code, **title}), error.status_code, error.headers, answers.PROBLEM
-    )
+    wrong: GliaError
+    if error.status_code == 405:
+        allowed = ", ".join(sorted(Headers(error.headers).get("allow", "GET, HEAD").split(", ")))
+        wrong = MethodNotAllowed(f"Expected {allowed}, received {http.method} on {http.url.path}.")
+        answer = answers.problem(wrong, http.state.request_id)
+        answer.headers["allow"] = allowed
+        return answer
+    wrong = NotFound(f"No route {http.method} {http.url.path}. /openapi.json lists them all.")
+    return answers.problem(wrong, http.state.request_id)
+
+
+Handler = Callable[[HttpRequest], Awaitable[Response]]
 
 
 def _routes(door: Door) -> list[Route | Mount]:
-    def route(path: str, handler: Callable[[HttpRequest], Awaitable[Response]], method: str) -> Route:
-        return Route(path, handler, methods=[method], name=f"{method} {path}")
+    def route(path: str, **handlers: Handler) -> Route:
+        """One route a path, so that a wrong method is told every right one."""
+
+        async def handle(http: HttpRequest) -> Response:
+            return await handlers["GET" if http.method == "HEAD" else http.method](http)
+
+        return Route(path, handle, methods=list(handlers), name=path)
 
     async def page(http: HttpRequest) -> Response:
         return FileResponse(UI / "index.html")
@@ -215,21 +220,20 @@ def _routes(door: Door) -> list[Route | Mount]:
         return FileResponse(UI / "docs.html")
 
     services = [
-        route(f"{prefix}/{{name}}{suffix}", handler, method)
+        one
         for prefix in ("/v1/services", "/models")
-        for suffix, handler, method in (
-            ("/batch", door.batch, "POST"),
-            ("", door.predict, "POST"),
-            ("", door.service, "GET"),
+        for one in (
+            route(f"{prefix}/{{name}}", GET=door.service, POST=door.predict),
+            route(f"{prefix}/{{name}}/batch", POST=door.batch),
         )
     ]
     return [
-        route("/", page, "GET"),
-        route("/docs", docs, "GET"),
-        route("/health", door.health, "GET"),
-        route("/info", door.info, "GET"),
-        route("/openapi.json", door.openapi, "GET"),
-        route("/v1/services", door.services, "GET"),
+        route("/", GET=page),
+        route("/docs", GET=docs),
+        route("/health", GET=door.health),
+        route("/info", GET=door.info),
+        route("/openapi.json", GET=door.openapi),
+        route("/v1/services", GET=door.services),
         *services,
         Mount("/ui/samples", StaticFiles(directory=SAMPLES)),
         Mount("/ui", StaticFiles(directory=UI)),
@@ -262,7 +266,7 @@ def build_app(settings: Settings) -> Starlette:
             ),
         )
     app = Starlette(
-        routes=_routes(door), middleware=middleware, lifespan=lifespan, exception_handlers={HTTPException: _not_found}
+        routes=_routes(door), middleware=middleware, lifespan=lifespan, exception_handlers={HTTPException: _refused}
     )
     app.state.draining = False
     app.state.in_flight = 0

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import Mapping
+from collections.abc import AsyncGenerator, Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 from urllib.parse import parse_qsl
 
 from python_multipart.exceptions import MultipartParseError
-from starlette.datastructures import FormData, UploadFile
-from starlette.exceptions import HTTPException
+from starlette.formparsers import MultiPartException, MultiPartParser
 from starlette.requests import ClientDisconnect
 from starlette.requests import Request as HttpRequest
 
@@ -53,9 +53,9 @@ def _too_large(size: int, limit: int) -> BodyTooLarge:
 async def read_request(http: HttpRequest, contract: Contract, limit_bytes: int) -> TaskRequest:
     """The validated request of one call. Raises InputError, BodyTooLarge, UnsupportedMedia."""
     fields = query_fields(http, contract)
-    form = await _form(http, limit_bytes)
-    if form is not None:
-        return contract.request(fields | await form_fields(form, contract))
+    parts = await _form(http, limit_bytes)
+    if parts is not None:
+        return contract.request(fields | _collected(_named(parts, contract), contract))
     body = await read_body(http, limit_bytes)
     if not _is_json(http, body):
         return contract.request(fields | {contract.subject: raw_subject(body, contract)})
@@ -67,14 +67,11 @@ async def read_request(http: HttpRequest, contract: Contract, limit_bytes: int) 
 async def read_requests(http: HttpRequest, contract: Contract, limit_bytes: int) -> list[TaskRequest | InputError]:
     """The requests of a batch call, each valid or with its own error. Raises InputError for the whole."""
     fields = query_fields(http, contract)
-    form = await _form(http, limit_bytes)
-    if form is not None:
-        shared = await form_fields(form, contract)
-        subjects = [await _part(value) for value in form.getlist(contract.subject)]
-        shared.pop(contract.subject, None)
-        rows = [
-            fields | shared | {contract.subject: [s] if contract.is_many(contract.subject) else s} for s in subjects
-        ]
+    parts = await _form(http, limit_bytes)
+    if parts is not None:
+        named = _named(parts, contract)
+        fields |= _collected([pair for pair in named if pair[0] != contract.subject], contract)
+        rows = [fields | _collected([pair], contract) for pair in named if pair[0] == contract.subject]
     else:
         body = await read_body(http, limit_bytes)
         value = await asyncio.to_thread(parse_json, body)
@@ -92,69 +89,88 @@ def _one(contract: Contract, row: Mapping[str, Any]) -> TaskRequest | InputError
 
 
 def _batch_rows(value: Any, contract: Contract) -> list[dict[str, Any]]:
-    shared: dict[str, Any] = {}
     if isinstance(value, dict) and isinstance(value.get("inputs"), list):
-        shared = dict(value.get("parameters") or {})
-        value = value["inputs"]
+        return [json_fields({**value, "inputs": subject}, contract) for subject in value["inputs"]]
     if not isinstance(value, list):
         raise InputError('Expected a JSON list of requests, or {"inputs": [...], "parameters": {...}}, for a batch.')
-    return [shared | (row if isinstance(row, dict) else {contract.subject: row}) for row in value]
+    return [json_fields(row, contract) for row in value]
 
 
 def query_fields(http: HttpRequest, contract: Contract) -> dict[str, Any]:
     """Parameters from the query string; a field that is a list takes its repetitions."""
+    return _collected(
+        [(name, value) for name, value in http.query_params.multi_items() if name not in NOT_FIELDS], contract
+    )
+
+
+def _collected(pairs: Sequence[tuple[str, bytes | str]], contract: Contract) -> dict[str, Any]:
+    """Names and texts as fields. Raises InputError for several values of a field that takes one."""
+    values: dict[str, list[bytes | str]] = {}
+    for name, value in pairs:
+        values.setdefault(name, []).append(value)
     fields: dict[str, Any] = {}
-    for name, value in http.query_params.multi_items():
-        if name in NOT_FIELDS:
-            continue
-        if name in contract.input.model_fields and contract.is_many(name):
-            fields.setdefault(name, []).append(value)
+    for name, given in values.items():
+        many = name in contract.input.model_fields and contract.is_many(name)
+        if many and (len(given) > 1 or given[0][:1] != "["):
+            fields[name] = given
+        elif len(given) > 1:
+            raise InputError(f"Expected one {name}, received {len(given)}.")
         else:
-            fields[name] = value
+            fields[name] = _scalar(given[0], contract, name)
     return fields
 
 
-async def _form(http: HttpRequest, limit_bytes: int) -> FormData | None:
-    """The multipart form, or None for another content type; its size is bounded before it is parsed."""
+@dataclass(frozen=True)
+class Part:
+    """One part of a form."""
+
+    name: str
+    value: bytes | str
+    is_file: bool
+
+
+async def _form(http: HttpRequest, limit_bytes: int) -> list[Part] | None:
+    """The parts of a multipart form, or None for another content type; its size is bounded before it is parsed."""
     if not http.headers.get("content-type", "").lower().startswith("multipart/form-data"):
         return None
     body = await read_body(http, limit_bytes)
 
-    async def receive() -> dict[str, Any]:
-        return {"type": "http.request", "body": body, "more_body": False}
+    async def stream() -> AsyncGenerator[bytes, None]:
+        yield body
 
+    parser = MultiPartParser(http.headers, stream(), max_files=1000, max_fields=1000, max_part_size=limit_bytes)
+    parser.spool_max_size = limit_bytes + 1  # the body is in memory already: no second copy on the disk
     try:
-        return await HttpRequest(http.scope, receive).form(max_files=1000, max_fields=1000, max_part_size=limit_bytes)
-    except (MultipartParseError, HTTPException, ValueError, KeyError) as error:
-        reason = error.detail if isinstance(error, HTTPException) else str(error)
+        form = await parser.parse()
+    except (MultipartParseError, MultiPartException, ValueError, KeyError) as error:
+        reason = error.message if isinstance(error, MultiPartException) else str(error)
         raise InputError(
             f"Expected a multipart/form-data body with a boundary, received one that breaks: {reason}"
         ) from error
+    try:
+        return [
+            Part(name, value, False) if isinstance(value, str) else Part(name, await value.read(), True)
+            for name, value in form.multi_items()
+        ]
+    finally:
+        await form.close()
 
 
-async def _part(value: UploadFile | str) -> bytes | str:
-    return value if isinstance(value, str) else await value.read()
-
-
-async def form_fields(form: FormData, contract: Contract) -> dict[str, Any]:
-    """Multipart parts as fields. A file part named `file` stands for the subject, as many clients have it."""
-    fields: dict[str, Any] = {}
-    for name, value in form.multi_items():
-        target = name
-        if name not in contract.input.model_fields and isinstance(value, UploadFile) and contract.subject not in form:
-            target = contract.subject
-        part = await _part(value)
-        if target in contract.input.model_fields and contract.is_many(target):
-            fields.setdefault(target, []).append(part)
-        elif target in contract.input.model_fields or target not in contract.media_fields:
-            fields[target] = _scalar(part, contract, target)
-    return fields
+def _named(parts: Sequence[Part], contract: Contract) -> list[tuple[str, bytes | str]]:
+    """Each part under the field that it is: files under a name of no field stand for the subject, as clients have it."""
+    fields = contract.input.model_fields
+    stand_in = all(part.name != contract.subject for part in parts)
+    return [
+        (contract.subject if stand_in and part.is_file and part.name not in fields else part.name, part.value)
+        for part in parts
+    ]
 
 
 def _scalar(part: bytes | str, contract: Contract, field: str) -> Any:
-    """A text part of a field that is neither text, number nor medium is JSON."""
+    """A text of a field that is neither text, number nor medium is JSON."""
     schema = contract.input_schema["properties"].get(field, {})
-    if isinstance(part, str) and schema.get("type") in ("object", "array") and part[:1] in ("{", "["):
+    plain = schema.get("type") in ("string", "number", "integer", "boolean")
+    if isinstance(part, str) and not plain and part[:1] in ("{", "["):
         return parse_json(part.encode())
     return part
 
@@ -170,9 +186,13 @@ def _is_json(http: HttpRequest, body: bytes) -> bool:
 def parse_json(body: bytes) -> Any:
     """JSON to Python. Raises InputError."""
     try:
-        return json.loads(body)
+        return json.loads(body, parse_constant=_no_constant)
     except (ValueError, RecursionError) as error:
         raise InputError(f"Expected JSON, received {len(body)} bytes that are not ({error}).") from error
+
+
+def _no_constant(name: str) -> None:
+    raise ValueError(f"{name} is no number in JSON")
 
 
 def json_fields(value: Any, contract: Contract) -> dict[str, Any]:

@@ -11,6 +11,7 @@ import time
 import uuid
 from collections.abc import MutableMapping
 from typing import Any
+from urllib.parse import quote
 
 from starlette.datastructures import Headers, MutableHeaders
 from starlette.requests import ClientDisconnect
@@ -88,10 +89,11 @@ class Guard:
             "ms": round((time.perf_counter() - start) * 1e3, 1),
             **fields,
         }
-        log.info("%s %s", scope["method"], scope["path"], extra={"fields": line})
+        # Quoted as it came: a line break in a path must not begin a line of the log.
+        log.info("%s %s", scope["method"], quote(scope["path"]), extra={"fields": line})
 
     def _check(self, scope: Scope, headers: Headers) -> None:
-        if scope["path"] == scope.get("root_path", "") + "/health":
+        if scope["path"].removeprefix(scope.get("root_path", "")) == "/health":
             return
         if self.api_key and not _has_key(headers, self.api_key):
             raise NotAllowed(
@@ -102,13 +104,14 @@ class Guard:
 
 
 def _has_key(headers: Headers, key: str) -> bool:
+    # As bytes: headers arrive as Latin-1, whatever the client meant.
     kind, _, credentials = headers.get("authorization", "").partition(" ")
-    given = headers.get("x-api-key", "")
+    given = headers.get("x-api-key", "").encode("latin-1")
     if kind.lower() == "bearer":
-        given = credentials.strip()
+        given = credentials.strip().encode("latin-1")
     elif kind.lower() == "basic":
         try:
-            given = base64.b64decode(credentials).decode().partition(":")[2]
-        except (binascii.Error, UnicodeDecodeError):
-            given = ""
-    return hmac.compare_digest(given.encode(), key.encode())
+            given = base64.b64decode(credentials).partition(b":")[2]
+        except (binascii.Error, ValueError):
+            given = b""
+    return hmac.compare_digest(given, key.encode())

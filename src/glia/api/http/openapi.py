@@ -73,6 +73,13 @@ def _moved(reference: str, prefix: str) -> str:
     return reference.replace("#/$defs/", f"#/components/schemas/{prefix}.")
 
 
+def _upload(schema: dict[str, Any], many: bool) -> dict[str, Any]:
+    """A medium, or several, as parts of a form."""
+    part = {"type": "string", "format": "binary"}
+    words = {"description": schema.get("description", "")}
+    return {"type": "array", "items": part, **words} if many else part | words
+
+
 def _service(resolved: Resolved, components: dict[str, Any]) -> dict[str, Any]:
     contract = resolved.contract
     name, subject = resolved.name, contract.subject
@@ -82,9 +89,7 @@ def _service(resolved: Resolved, components: dict[str, Any]) -> dict[str, Any]:
     form = {
         "type": "object",
         "properties": {
-            field: {"type": "string", "format": "binary", "description": schema.get("description", "")}
-            if field in contract.media_fields and not contract.is_many(field)
-            else schema
+            field: _upload(schema, contract.is_many(field)) if field in contract.media_fields else schema
             for field, schema in fields.items()
         },
         "required": [subject],

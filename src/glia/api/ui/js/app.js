@@ -1,0 +1,37 @@
+// The page: which view the address asks for, and what every view shares.
+
+import * as api from "./api.js";
+import { home } from "./home.js";
+import { servicePage } from "./service.js";
+
+const main = document.getElementById("main");
+let current = null;
+
+/** `#/objects` is a service, everything else is home. */
+function route() {
+  const name = location.hash.match(/^#\/(.+)$/)?.[1];
+  return name ? decodeURIComponent(name) : null;
+}
+
+async function open(isFirst) {
+  current?.abort();
+  const mine = new AbortController();
+  current = mine;
+  const name = route();
+  document.title = name ? `${name} · Glia` : "Glia: deep-learning microservices you own";
+  scrollTo(0, 0);
+  await (name ? servicePage(main, name, mine.signal) : home(main, mine.signal));
+  // Readers of the screen hear where they are; the first page keeps the focus at its top.
+  if (!isFirst && !mine.signal.aborted) main.querySelector("h1")?.focus({ preventScroll: true });
+}
+
+document.getElementById("skip").addEventListener("click", (event) => {
+  event.preventDefault(); // the address is the route
+  main.focus();
+  main.scrollIntoView();
+});
+addEventListener("hashchange", () => open(false));
+api.info().then((found) => {
+  if (found?.version) document.getElementById("version").textContent = `Glia ${found.version}`;
+});
+open(true);
