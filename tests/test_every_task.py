@@ -122,7 +122,7 @@ def test_the_shell_has_a_command_with_an_option_for_each_parameter(resolved: Res
 @pytest.mark.parametrize("name", sorted(find_tasks()))
 def test_the_metrics_of_a_task_exist(name: str) -> None:
     for metric in TASKS[name].metrics:
-        assert metric_named(metric)([[{"label": "a", "score": 1.0}]], ["a"]) == 1.0
+        assert metric_named(metric)([[{"label": "a", "score": 1.0}]], [{"a"}]) == 1.0
 
 
 def test_a_name_met_twice_is_an_error(tmp_path: Path) -> None:

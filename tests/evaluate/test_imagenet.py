@@ -14,7 +14,6 @@ import onnxruntime
 import PIL.Image
 import PIL.ImageOps
 import pytest
-from house import SHARED
 
 from glia.core.errors import SourceError
 from glia.core.settings import Settings
@@ -24,6 +23,7 @@ from glia.jobs.fetch import fetch
 from glia.runtime.directory import Directory
 from glia.runtime.service import Service, load
 from glia.store.store import Store
+from house import SHARED
 
 PHOTOS = SHARED / "data" / "imagenet-samples" / "images.npz"
 NETWORKS = ("imagenet-efficientnet-lite0", "imagenet-squeezenet-fp16-onnx")

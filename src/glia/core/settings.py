@@ -22,6 +22,8 @@ class Setting:
     default: Any
     kind: type
     help: str
+    choices: tuple[str, ...] = ()
+    """What a text may be; anything where empty."""
 
     @property
     def variable(self) -> str:
@@ -37,8 +39,14 @@ TABLE: tuple[Setting, ...] = (
     Setting("root_path", "", str, "Path under which a proxy serves Glia, such as /glia."),
     Setting("api_key", "", str, "When set, every route but /health asks for it."),
     Setting("cors_origins", "", str, "Web origins that may call from a browser, comma-separated; empty: none."),
-    Setting("licences", "all", str, "`permissive` leaves out models whose weights or data are research-only."),
-    Setting("starter", "yes", str, "`no` keeps `make serve` from fetching the starter network."),
+    Setting(
+        "licences",
+        "all",
+        str,
+        "`permissive` leaves out models whose weights or data are research-only.",
+        ("all", "permissive"),
+    ),
+    Setting("starter", "yes", str, "`no` keeps `make serve` from fetching the starter network.", ("yes", "no")),
     Setting("memory", 0, int, "Memory for all replicas [MB]; 0: three quarters of the machine's."),
     Setting("lanes", 0, int, "Requests that one replica works on at once; 0: one per core."),
     Setting("queue", 256, int, "Requests that may wait per service; more are answered 503."),
@@ -48,8 +56,8 @@ TABLE: tuple[Setting, ...] = (
     Setting("max_media_mb", 32, int, "Largest encoded picture or sound [MB]."),
     Setting("max_megapixels", 64, int, "Largest picture [megapixels], by its header."),
     Setting("tasks_dir", "", str, "Folder with further task files (*.py); their code is run."),
-    Setting("log_format", "text", str, "`json` writes one JSON object a line."),
-    Setting("log_level", "info", str, "debug, info, warning or error."),
+    Setting("log_format", "text", str, "`json` writes one JSON object a line.", ("text", "json")),
+    Setting("log_level", "info", str, "debug, info, warning or error.", ("debug", "info", "warning", "error")),
 )
 
 
@@ -87,12 +95,14 @@ class Settings(Mapping[str, Any]):
             value, origin = stored[setting.name], "file"
         else:
             value, origin = setting.default, "default"
+        wanted = " or ".join(setting.choices) or {"int": "a whole number from 0", "str": "text"}[setting.kind.__name__]
         try:
-            self._values[setting.name] = setting.kind(value)
-        except ValueError as error:
-            raise SettingError(
-                f"Setting {setting.name} ({origin}): expected {setting.kind.__name__}, received {value!r}."
-            ) from error
+            taken = setting.kind(value)
+        except ValueError:
+            taken = None
+        if taken is None or (setting.choices and taken not in setting.choices) or (setting.kind is int and taken < 0):
+            raise SettingError(f"Setting {setting.name} ({origin}): expected {wanted}, received {value!r}.")
+        self._values[setting.name] = taken
         self.origin[setting.name] = origin
 
     @property

@@ -34,6 +34,11 @@ def wanted_label(target: Any, card: Card) -> str:
     )
 
 
+def wanted(target: Any, card: Card) -> frozenset[str]:
+    """Every label that counts as right: one, or any of several where the target is a list. Raises InputError."""
+    return frozenset(wanted_label(each, card) for each in (target if isinstance(target, list) else [target]))
+
+
 def evaluate(
     service: Service, examples: Sequence[LabelledFile], progress: Callable[[int], None] = lambda done: None
 ) -> dict[str, Any]:
@@ -44,7 +49,7 @@ def evaluate(
     card, task, contract = service.card, service.task, service.contract
     if not task.metrics:
         raise InputError(f"Task {task.name} names no metrics, so {card.id} cannot be evaluated.")
-    targets = [wanted_label(example.target, card) if card.labels else example.target for example in examples]
+    targets = [wanted(example.target, card) if card.labels else example.target for example in examples]
 
     def answer(example: LabelledFile) -> Any:
         request = contract.request({contract.subject: example.read(), **task.evaluation})

@@ -33,14 +33,14 @@ class LabelledFile:
 
 def read_examples(data: Path, target: str | None = None) -> list[LabelledFile]:
     """The examples of `data`. `target`: the column that says what is right. Raises InputError."""
+    if not data.exists():
+        raise InputError(f"Expected data to evaluate on, but there is nothing at {data}.")
     if data.is_dir():
         found = list(_from_folders(data))
     elif data.suffix == ".npz":
         found = list(_from_npz(data, target))
     elif data.suffix in (".csv", ".tsv", ".json", ".jsonl"):
         found = list(_from_manifest(data, target))
-    elif not data.exists():
-        raise InputError(f"Expected data to evaluate on, but there is nothing at {data}.")
     else:
         raise InputError(
             f"Expected an npz, a folder per class, or a manifest (csv, tsv, json, jsonl); received {data.name}."

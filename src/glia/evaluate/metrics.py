@@ -11,19 +11,20 @@ Metric = Callable[[Sequence[Any], Sequence[Any]], float]
 
 
 def _hits(answers: Sequence[Any], targets: Sequence[Any], k: int) -> float:
+    """Share of rows with a label of the row's target (a set of labels) among the `k` best."""
     found = sum(
-        target in [score["label"] for score in answer[:k]] for answer, target in zip(answers, targets, strict=True)
+        any(score["label"] in target for score in answer[:k]) for answer, target in zip(answers, targets, strict=True)
     )
     return found / len(targets)
 
 
 def top1(answers: Sequence[Any], targets: Sequence[Any]) -> float:
-    """Share of rows whose best label is the wanted one, in [0, 1]."""
+    """Share of rows whose best label is a wanted one, in [0, 1]."""
     return _hits(answers, targets, 1)
 
 
 def top5(answers: Sequence[Any], targets: Sequence[Any]) -> float:
-    """Share of rows whose five best labels hold the wanted one, in [0, 1]."""
+    """Share of rows whose five best labels hold a wanted one, in [0, 1]."""
     return _hits(answers, targets, 5)
 
 

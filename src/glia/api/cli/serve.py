@@ -6,7 +6,6 @@ import asyncio
 import errno
 import logging
 import socket
-import sys
 from types import FrameType
 
 import click
@@ -85,26 +84,24 @@ def listen(host: str, port: int) -> socket.socket:
 def serve_command(settings: Settings, fetch_starter: bool) -> None:
     """Serve every service: HTTP API and web page. Prints `ready http://HOST:PORT` when it answers."""
     start_log(settings["log_level"], settings["log_format"])
-    sock = listen(settings["host"], settings["port"])
-    if fetch_starter:
-        get_starter(settings)
-    if settings["host"] not in ("127.0.0.1", "::1", "localhost") and not settings["api_key"]:
-        log.warning("listening on %s without GLIA_API_KEY: whoever reaches this port can use it", settings["host"])
-    app = build_app(settings)
-    config = uvicorn.Config(
-        app,
-        root_path=settings["root_path"],
-        log_config=None,
-        access_log=False,
-        http="httptools",
-        lifespan="on",
-        server_header=False,
-        timeout_graceful_shutdown=2,
-        timeout_keep_alive=30,
-    )
-    with sock:
+    with listen(settings["host"], settings["port"]) as sock:
+        if fetch_starter:
+            get_starter(settings)
+        if settings["host"] not in ("127.0.0.1", "::1", "localhost") and not settings["api_key"]:
+            log.warning("listening on %s without GLIA_API_KEY: whoever reaches this port can use it", settings["host"])
+        root_path = settings["root_path"].strip("/")
+        config = uvicorn.Config(
+            build_app(settings),
+            root_path=f"/{root_path}" if root_path else "",
+            log_config=None,
+            access_log=False,
+            http="httptools",
+            lifespan="on",
+            server_header=False,
+            timeout_graceful_shutdown=2,
+            timeout_keep_alive=30,
+        )
         Server(config, settings["drain_s"]).run([sock])
-    sys.stdout.flush()
 
 
 def get_starter(settings: Settings) -> None:
