@@ -14,6 +14,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import httpx2 as httpx
 import numpy as np
 import pytest
 
@@ -57,7 +58,7 @@ def test_one_file_is_answered_with_bars(ask: Shell, photos: Path) -> None:
 def test_parameters_are_options_and_json_is_the_answer(ask: Shell, photos: Path) -> None:
     run = ask("objects", str(photos / "green.png"), "--top-k", "2", "--json")
     answer = json.loads(run.out)
-    assert [row["label"] for row in answer][0] == "green"
+    assert answer[0]["label"] == "green"
     assert len(answer) == 2
 
 
@@ -75,7 +76,6 @@ def test_csv_has_a_row_for_each_result(ask: Shell, photos: Path) -> None:
     assert len(rows) == 6
     assert [row[1] for row in rows[::2]] == ["green", "blue", "red"]
     assert 0.9 < float(rows[0][2]) <= 1
-    assert list(csv.reader(io.StringIO(ask("sums", "--help").out)))  # no model of that name: the help still comes
 
 
 def test_a_wrong_file_among_good_ones_is_told_and_the_rest_answered(ask: Shell, photos: Path) -> None:
@@ -444,8 +444,6 @@ def test_an_address_that_is_not_ours_is_said(shell: Shell, flags: list[str]) -> 
 def test_serve_prints_one_line_and_answers(colours: Card, serve: Callable[..., Server]) -> None:
     server = serve("--root-path", "glia/", "--log-format", "json")
     assert re.fullmatch(r"http://127\.0\.0\.1:\d+", server.url)
-    import httpx2 as httpx
-
     answer = httpx.post(f"{server.url}/v1/services/objects", content=picture())
     assert answer.json()[0]["label"] == "red"
     assert httpx.get(f"{server.url}/openapi.json").json()["servers"] == [{"url": "/glia"}]

@@ -36,7 +36,7 @@ def test_the_real_client_classifies_paths_and_bytes_and_sees_our_errors(
 
     text = tmp_path / "notes.txt"
     text.write_text("This is no picture.")
-    with pytest.raises(HfHubHTTPError, match="Expected an? .*received") as refused:
+    with pytest.raises(HfHubHTTPError, match=r"Expected an? .*received") as refused:
         client.image_classification(str(text))
     assert refused.value.response.status_code == 415
 

@@ -113,7 +113,7 @@ def test_an_empty_store_says_what_to_run(serve: Callable[..., Server], browser: 
 
 def test_a_task_without_media_has_a_form_too(serve: Callable[..., Server], browser: Any) -> None:
     browser.get(serve().url + "/#/counting")
-    field = find(browser, '[name="upto"]')
+    field = find(browser, "form input[type=number]")
     field.clear()
     field.send_keys("4")
     find(browser, "#run").click()

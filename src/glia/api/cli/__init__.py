@@ -37,7 +37,7 @@ cli.add_command(settings_command)
 def main() -> None:
     """Run the command line; an error of ours is one line on stderr, and status 1."""
     try:
-        sys.exit(cli.main(standalone_mode=False) or 0)
+        sys.exit(cli.main(prog_name="glia", standalone_mode=False) or 0)
     except click.exceptions.Abort:
         click.echo("stopped", err=True)
         sys.exit(130)

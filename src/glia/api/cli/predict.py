@@ -35,8 +35,9 @@ class PredictGroup(click.Group):
     def __init__(self) -> None:
         super().__init__("predict", help="Ask a service from the shell; files and folders, one or many.")
         self.params = [
-            click.Option(["--tasks-dir"], help="Folder with further task files (*.py); their code is run."),
-            click.Option(["--home"], help="Folder of the store."),
+            # Eager: the list of services in `--help` depends on them.
+            click.Option(["--tasks-dir"], is_eager=True, help="Folder with further task files (*.py)."),
+            click.Option(["--home"], is_eager=True, help="Folder of the store."),
         ]
 
     def _directory(self, context: click.Context) -> Directory:

@@ -157,7 +157,7 @@ async def _form(http: HttpRequest, limit_bytes: int) -> list[Part] | None:
 
 
 def _named(parts: Sequence[Part], contract: Contract) -> list[tuple[str, bytes | str]]:
-    """Each part under the field that it is: files under a name of no field stand for the subject, as clients have it."""
+    """Each part under the field that it is. Files under a name of no field stand for the subject, as clients do."""
     fields = contract.input.model_fields
     stand_in = all(part.name != contract.subject for part in parts)
     return [

@@ -7,6 +7,7 @@ from collections.abc import Iterable
 from importlib.metadata import version
 from typing import Any
 
+from glia.core.task import Contract
 from glia.runtime.directory import Resolved
 
 PROBLEM = {"$ref": "#/components/schemas/Problem"}
@@ -81,31 +82,10 @@ def _upload(schema: dict[str, Any], many: bool) -> dict[str, Any]:
 
 
 def _service(resolved: Resolved, components: dict[str, Any]) -> dict[str, Any]:
-    contract = resolved.contract
-    name, subject = resolved.name, contract.subject
+    contract, name = resolved.contract, resolved.name
     components[f"{name}.Input"] = _lift(contract.input_schema, name, components)
     components[f"{name}.Output"] = _lift(contract.output_schema, name, components)
     fields = components[f"{name}.Input"]["properties"]
-    form = {
-        "type": "object",
-        "properties": {
-            field: _upload(schema, contract.is_many(field)) if field in contract.media_fields else schema
-            for field, schema in fields.items()
-        },
-        "required": [subject],
-    }
-    kind = contract.subject_media
-    raw: dict[str, Any] = {}
-    if kind is not None:
-        raw[f"{kind.kind}/*" if kind.kind != "file" else "application/octet-stream"] = {}
-    output = contract.output_media
-    answer: dict[str, Any] = {"application/json": {"schema": {"$ref": f"#/components/schemas/{name}.Output"}}}
-    if output is not None:
-        answer = {f"{output.kind}/*": {}} | answer
-    problems = {
-        code: {"description": words, "content": {"application/problem+json": {"schema": PROBLEM}}}
-        for code, words in (("4XX", "The request is at fault."), ("5XX", "The server is, or has no model yet."))
-    }
     call = {
         "summary": resolved.task.title,
         "description": resolved.task.description,
@@ -114,16 +94,9 @@ def _service(resolved: Resolved, components: dict[str, Any]) -> dict[str, Any]:
         "parameters": [
             {"name": field, "in": "query", "schema": schema, "description": schema.get("description", "")}
             for field, schema in fields.items()
-            if field not in contract.media_fields and field != subject
+            if field not in contract.media_fields and field != contract.subject
         ],
-        "requestBody": {
-            "required": True,
-            "content": raw
-            | {
-                "multipart/form-data": {"schema": form},
-                "application/json": {"schema": {"$ref": f"#/components/schemas/{name}.Input"}},
-            },
-        },
+        "requestBody": {"required": True, "content": _content(contract, name, fields)},
         "responses": {
             "200": {
                 "description": "The answer.",
@@ -131,14 +104,55 @@ def _service(resolved: Resolved, components: dict[str, Any]) -> dict[str, Any]:
                     "Server-Timing": {"description": "Milliseconds per step.", "schema": {"type": "string"}},
                     "X-Glia-Model": {"description": "model@version that answered.", "schema": {"type": "string"}},
                 },
-                "content": answer,
+                "content": _answer(contract, name),
             },
-            **problems,
+            **_problems(),
         },
     }
+    look = _plain("Card, schemas, example.") | {"tags": [name]}
+    batch = _batch(resolved)
+    return {f"/v1/services/{name}": {"get": look, "post": call}, f"/v1/services/{name}/batch": {"post": batch}}
+
+
+def _content(contract: Contract, name: str, fields: dict[str, Any]) -> dict[str, Any]:
+    """The forms of a request: the raw subject, a form, JSON."""
+    kind = contract.subject_media
+    raw: dict[str, Any] = {}
+    if kind is not None:
+        raw[f"{kind.kind}/*" if kind.kind != "file" else "application/octet-stream"] = {}
+    form = {
+        "type": "object",
+        "properties": {
+            field: _upload(schema, contract.is_many(field)) if field in contract.media_fields else schema
+            for field, schema in fields.items()
+        },
+        "required": [contract.subject],
+    }
+    return raw | {
+        "multipart/form-data": {"schema": form},
+        "application/json": {"schema": {"$ref": f"#/components/schemas/{name}.Input"}},
+    }
+
+
+def _answer(contract: Contract, name: str) -> dict[str, Any]:
+    """The forms of an answer."""
+    json = {"application/json": {"schema": {"$ref": f"#/components/schemas/{name}.Output"}}}
+    output = contract.output_media
+    return {f"{output.kind}/*": {}} | json if output is not None else json
+
+
+def _problems() -> dict[str, Any]:
+    return {
+        code: {"description": words, "content": {"application/problem+json": {"schema": PROBLEM}}}
+        for code, words in (("4XX", "The request is at fault."), ("5XX", "The server is, or has no model yet."))
+    }
+
+
+def _batch(resolved: Resolved) -> dict[str, Any]:
+    name = resolved.name
     rows = {"type": "array", "items": {"$ref": f"#/components/schemas/{name}.Input"}}
     either = {"anyOf": [{"$ref": f"#/components/schemas/{name}.Output"}, PROBLEM]}
-    batch = {
+    return {
         "summary": f"{resolved.task.title}, many at once",
         "operationId": f"batch_{name}".replace("-", "_"),
         "tags": [name],
@@ -148,8 +162,6 @@ def _service(resolved: Resolved, components: dict[str, Any]) -> dict[str, Any]:
                 "description": "Answers or problems, one each, in the order of the requests.",
                 "content": {"application/json": {"schema": {"type": "array", "items": either}}},
             },
-            **problems,
+            **_problems(),
         },
     }
-    look = _plain("Card, schemas, example.") | {"tags": [name]}
-    return {f"/v1/services/{name}": {"get": look, "post": call}, f"/v1/services/{name}/batch": {"post": batch}}

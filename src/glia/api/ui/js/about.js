@@ -32,23 +32,29 @@ export function about(service) {
     service.research_only
       ? h("p", { class: "notice warn", text: "For research only: the licence of the weights or of the data behind them does not allow commercial use." })
       : null,
-    h("dl", { class: "facts" }, rows.map(([name, value]) => h("div", {}, h("dt", { text: name }), h("dd", {}, value)))),
-    scores(card.scores ?? []),
-    labels(card.labels ?? []),
+    h(
+      "div",
+      { class: "about-parts" },
+      h("dl", { class: "facts" }, rows.map(([name, value]) => h("div", {}, h("dt", { text: name }), h("dd", {}, value)))),
+      card.scores?.length || card.labels?.length ? h("div", { class: "about-more" }, scores(card.scores ?? []), labels(card.labels ?? [])) : null,
+    ),
   );
 }
 
 function source(text) {
   if (!/^https?:\/\//.test(text)) return text;
   // Host and path are enough to read; the commit in the middle is in the link.
-  const shown = text.replace(/^https?:\/\/(www\.)?/, "").replace(/([0-9a-f]{8})[0-9a-f]{32}/, "$1…");
-  return h("a", { href: text, rel: "noreferrer noopener", target: "_blank", text: shown });
+  const shown = text.replace(/^https?:\/\/(www\.)?/, "").replace(/([0-9a-f]{7})[0-9a-f]{33}/, "$1…");
+  const parts = shown.split("/").flatMap((part, i) => (i ? ["/", h("wbr"), part] : [part]));
+  return h("a", { href: text, rel: "noreferrer noopener", target: "_blank" }, parts);
 }
 
 function parity(found) {
   if (!found || found.oracle === "none" || found.max_abs === null || found.max_abs === undefined) return null;
-  return `Same numbers as ${found.oracle} within ${number(found.max_abs, 2)} over ${number(found.probes)} probes`;
+  return `Same numbers as ${found.oracle} within ${small(found.max_abs)} over ${number(found.probes)} probes`;
 }
+
+const small = (value) => (value && value < 1e-3 ? value.toExponential(1) : number(value, 2));
 
 function scores(list) {
   if (!list.length) return null;
@@ -61,7 +67,7 @@ function scores(list) {
       h("td", {}, score.data, score.n ? h("span", { class: "muted", text: ` (${number(score.n)})` }) : null),
       h("td", { class: "muted wide-only", text: score.source }),
     );
-  const head = h("tr", {}, ["Metric", "Value", "On", "Says"].map((name, i) => h("th", { scope: "col", class: ["", "right", "", "wide-only"][i], text: name })));
+  const head = h("tr", {}, ["Metric", "Value", "On", "Source"].map((name, i) => h("th", { scope: "col", class: ["", "right", "", "wide-only"][i], text: name })));
   return h("div", { class: "scroll scores" }, h("table", {}, h("caption", { text: "Measured" }), h("thead", {}, head), h("tbody", {}, list.map(row))));
 }
 

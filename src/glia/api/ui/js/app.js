@@ -10,7 +10,11 @@ let current = null;
 /** `#/objects` is a service, everything else is home. */
 function route() {
   const name = location.hash.match(/^#\/(.+)$/)?.[1];
-  return name ? decodeURIComponent(name) : null;
+  try {
+    return name ? decodeURIComponent(name) : null;
+  } catch {
+    return name; // a stray % is no encoding
+  }
 }
 
 async function open(isFirst) {

@@ -2,12 +2,12 @@
 
 import { h, svg, percent, number, words } from "./dom.js";
 
-const HUES = 6;
+const HUES = [3, 1, 4, 5, 2, 0];
 
 /** `rows`: objects with `box` in pixels of the upright picture. `more(rest)`: draws what a row holds besides. */
 export function boxesView(rows, picture, more) {
   const kinds = [...new Set(rows.map(nameOf))];
-  const hue = (row) => `hue-${kinds.indexOf(nameOf(row)) % HUES}`;
+  const hue = (row) => `hue-${HUES[kinds.indexOf(nameOf(row)) % HUES.length]}`;
   const shapes = [];
   const entries = [];
   const light = (index) => {
@@ -76,10 +76,12 @@ function shapeOf(row, i, hue, size, width) {
   const wide = Math.min(width, size * (0.62 * name.length + 0.9));
   const left = Math.max(0, Math.min(xmin, width - wide));
   const top = ymin > size * 1.5 ? ymin - size * 1.5 : ymin;
+  const frame = { x: xmin, y: ymin, width: Math.max(1, xmax - xmin), height: Math.max(1, ymax - ymin), rx: size / 5, "vector-effect": "non-scaling-stroke" };
   return svg(
     "g",
     { class: `box ${hue}` },
-    svg("rect", { class: "box-edge", x: xmin, y: ymin, width: Math.max(1, xmax - xmin), height: Math.max(1, ymax - ymin), rx: size / 5, "vector-effect": "non-scaling-stroke" }),
+    svg("rect", { class: "box-halo", ...frame }),
+    svg("rect", { class: "box-edge", ...frame }),
     svg("rect", { class: "box-tag", x: left, y: top, width: wide, height: size * 1.5, rx: size / 4 }),
     svg("text", { class: "box-text", x: left + wide / 2, y: top + size * 1.08, "text-anchor": "middle", "font-size": size, textLength: wide - size * 0.7, lengthAdjust: "spacingAndGlyphs", text: name }),
   );

@@ -32,7 +32,7 @@ function numeric(field, id) {
   const step = field.schema.multipleOf ?? (whole ? 1 : "any");
   const input = h("input", { type: "number", id, step, min, max, inputmode: whole ? "numeric" : "decimal", class: "input" });
   const get = () => (input.value.trim() === "" ? undefined : input.valueAsNumber);
-  if (!ranged) return { element: input, input, get, set: (value) => (input.value = value) };
+  if (!ranged || field.inGroup) return { element: input, input, get, set: (value) => (input.value = value) };
 
   // A range over several decades is walked in equal ratios: otherwise 1 to 1000 has no room for 5.
   const ratio = min > 0 && max / min >= 100;
@@ -78,7 +78,10 @@ function toggle(field, id) {
     element: input,
     input,
     get: () => (untouched && !touched ? undefined : input.checked),
-    set: (value) => (input.checked = Boolean(value)),
+    set: (value) => {
+      touched = true;
+      input.checked = Boolean(value);
+    },
   };
 }
 

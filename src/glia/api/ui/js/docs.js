@@ -3,7 +3,7 @@
 import { h, copyButton } from "./dom.js";
 import * as api from "./api.js";
 import { mediaOf, resolve, typeWords } from "./schema.js";
-import { quote } from "./snippets.js";
+import { quote, write } from "./snippets.js";
 import { problemWords } from "./home.js";
 
 const main = document.getElementById("main");
@@ -62,7 +62,8 @@ function curl(path, method, call, whole) {
   const form = call.requestBody?.content?.["multipart/form-data"]?.schema;
   const fields = resolve(form ?? schema ?? {}, whole);
   const [subject, first] = Object.entries(fields.properties ?? {})[0] ?? [];
-  const many = first?.type === "array" && (mediaOf(resolve(first.items, whole)) ?? null);
+  const item = first?.type === "array" ? resolve(first.items, whole) : {};
+  const many = item.format === "binary" || mediaOf(item);
   if (many) return `curl ${where}${key} -F ${subject}=@one.jpg -F ${subject}=@two.jpg`;
   if (types.some((type) => /^(image|audio|video)\/\*$|octet-stream/.test(type))) {
     const binary = types.find((type) => type.endsWith("/*")) ?? "";
@@ -105,13 +106,15 @@ function route({ path, method, call }, whole) {
   const shape = output ? resolve(output, whole) : null;
   const row = shape?.type === "array" ? resolve(shape.items, whole) : shape;
   const line = curl(path, method, call, whole);
+  const code = h("code", {});
+  write(code, line);
   return h(
     "article",
     { class: "route panel", id: anchor(`${method}-${path}`) },
-    h("h3", { class: "route-line" }, h("span", { class: `method method-${method}`, text: method.toUpperCase() }), h("code", { text: path })),
+    h("div", { class: "route-head" }, h("h3", { class: "route-line" }, h("span", { class: `method method-${method}`, text: method.toUpperCase() }), h("code", { text: path })), copyButton(() => line, "Copy curl")),
     h("p", { text: call.summary ?? "" }),
     call.description && call.description !== `${call.summary}.` ? h("p", { class: "muted", text: call.description }) : null,
-    h("div", { class: "snippet-row" }, h("pre", { class: "snippet", tabindex: 0 }, h("code", { text: line })), copyButton(() => line)),
+    h("pre", { class: "snippet", tabindex: 0 }, code),
     types.length ? h("div", {}, h("h4", { text: "Send it as" }), h("div", { class: "content-types" }, types.map((type) => h("span", { class: "badge mono", text: type })))) : null,
     table(schema?.type === "array" ? "Each request" : "Subject and fields of the body", fields),
     table("Parameters, in the query or the body", query),

@@ -75,7 +75,7 @@ async function copy(text) {
 
 /** A command in a dark line with its copy button. */
 export function command(text, props = {}) {
-  return h("div", { class: "command" }, h("code", { ...props, text }), copyButton(() => text));
+  return h("div", { class: "command" }, h("code", { ...props }, text.split(" ").flatMap((word, i) => [i ? " " : null, h("span", { class: "word", text: word })])), copyButton(() => text));
 }
 
 /** A number as people read it: at most `digits` significant ones. */

@@ -46,7 +46,7 @@ export function dropZone(field, isSubject, change) {
     zone.setAttribute("aria-label", files.length ? `${words(field.name)}: ${chosen}. Press Enter to choose ${field.many ? "more" : "another"}.` : `Drop ${noun} here, or press Enter to choose a file`);
     preview.replaceChildren(...files.map((file, i) => thumb(file, urls[i], field.media)));
     const total = files.reduce((sum, file) => sum + file.size, 0);
-    const remove = h("button", { type: "button", class: "button quiet small" }, icon("close"), "Remove");
+    const remove = h("button", { type: "button", class: "button quiet small" }, icon("close"), files.length > 1 ? "Remove all" : "Remove");
     remove.addEventListener("click", () => {
       set([]);
       zone.focus();

@@ -5,7 +5,8 @@ import * as api from "./api.js";
 import { licenceBadges } from "./about.js";
 
 const STATES = { ready: "Ready", loading: "Loading", "no-model": "No model yet", failed: "Failed" };
-const AGAIN_MS = 4000;
+const SOON_MS = 4000;
+const LATER_MS = 30000;
 
 /** The command inside a message such as `... run: glia fetch NAME`, or null. */
 export const commandIn = (message) => message?.match(/\bglia [a-z][^\n]*?(?=[.;,]?\s*$|[.;]\s)/)?.[0] ?? null;
@@ -20,7 +21,7 @@ export const hrefOf = (name) => `#/${encodeURIComponent(name)}`;
 
 function card(service) {
   const line = commandIn(service.message);
-  const words = line ? service.message.slice(0, service.message.indexOf(line)).replace(/[\s:]*(run)?[\s:]*$/i, "") : service.message;
+  const words = line ? service.message.slice(0, service.message.indexOf(line)).replace(/[\s:;,]*(run|with)?[\s:;,]*$/i, "") : service.message;
   return h(
     "li",
     { class: `service-card is-${service.state}`, "data-service": service.name },
@@ -46,6 +47,7 @@ export async function home(main, signal) {
     h("section", { class: "shelf wrap", "aria-labelledby": "services-title" }, h("div", { class: "shelf-head" }, h("h2", { id: "services-title", tabindex: -1, text: "Services" }), count), error, list),
   );
   let seen = "";
+  let settled = false;
   const refresh = async () => {
     try {
       const rows = await api.services(signal);
@@ -55,9 +57,11 @@ export async function home(main, signal) {
       // Redrawing would take the focus away from whoever is reading.
       if (now !== seen) draw(list, count, rows);
       seen = now;
+      settled = rows.length > 0 && rows.every((row) => row.ready);
     } catch (problem) {
       if (signal.aborted) return;
       seen = "";
+      settled = false;
       list.hidden = true;
       count.textContent = "";
       error.hidden = false;
@@ -65,9 +69,15 @@ export async function home(main, signal) {
     }
     list.removeAttribute("aria-busy");
   };
+  let timer = 0;
+  // Seldom while all is well; soon while a model may arrive.
+  const again = async () => {
+    if (!document.hidden) await refresh();
+    if (!signal.aborted) timer = setTimeout(again, settled ? LATER_MS : SOON_MS);
+  };
+  signal.addEventListener("abort", () => clearTimeout(timer));
   await refresh();
-  const timer = setInterval(() => document.hidden || refresh(), AGAIN_MS);
-  signal.addEventListener("abort", () => clearInterval(timer));
+  timer = setTimeout(again, settled ? LATER_MS : SOON_MS);
 }
 
 function draw(list, count, rows) {

@@ -16,6 +16,12 @@ export async function servicePage(main, name, signal) {
   main.replaceChildren(h("div", { class: "wrap service-page" }, crumbs(), h("div", { class: "skeleton line", "aria-hidden": "true" }), h("div", { class: "skeleton block", "aria-hidden": "true" })));
   let service;
   try {
+    // A service without a model has no contract to ask for: the list says so without an error.
+    const row = (await api.services(signal)).find((each) => each.name === name);
+    if (row?.state === "no-model") {
+      await unserved(main, name, new api.Problem({ detail: row.message, code: "no-model" }), signal);
+      return;
+    }
     service = await api.service(name, signal);
   } catch (problem) {
     if (!signal.aborted) await unserved(main, name, problem, signal);
@@ -37,6 +43,7 @@ export async function servicePage(main, name, signal) {
     const values = form.values();
     shell.update(values);
     answer.wait(() => mine.abort());
+    reveal(answer.element);
     form.element.classList.add("busy");
     try {
       const result = await api.predict(service.name, await bodyOf(form.fields, values), mine.signal);
@@ -61,14 +68,14 @@ export async function servicePage(main, name, signal) {
         h("div", {}, h("h1", { tabindex: -1, text: service.title }), description(service)),
         h("div", { class: "service-facts" }, h("span", { class: "mono", text: service.name }), state, h("span", { class: "badges" }, licenceBadges(service))),
       ),
-      service.message ? h("p", { class: "notice", text: service.message }) : null,
-      h("div", { class: "bench" }, h("section", { class: "panel ask", "aria-label": "Request" }, form.element), answer.element),
+      service.message ? h("div", { class: "notice bad" }, h("p", { text: service.message }), commandIn(service.message) ? command(commandIn(service.message)) : null) : null,
       h(
         "div",
-        { class: "below" },
-        h("section", { class: "panel elsewhere", "aria-labelledby": "elsewhere-title" }, h("h2", { id: "elsewhere-title", text: "The same from your code" }), shell.element, h("p", { class: "hint" }, "Every route and parameter: ", h("a", { href: `docs#${encodeURIComponent(service.name)}`, text: "the API" }), ".")),
-        about(service),
+        { class: "bench" },
+        h("section", { class: "panel ask", "aria-label": "Request" }, form.element),
+        h("div", { class: "right-half" }, answer.element, elsewhere(service, shell)),
       ),
+      about(service),
     ),
   );
   listen(form, signal);
@@ -83,6 +90,24 @@ function crumbs() {
 function description(service) {
   const words = service.description ?? "";
   return words && words !== service.title && words !== `${service.title}.` ? h("p", { class: "lead", text: words }) : null;
+}
+
+/** On a phone the answer lies below the form: bring it up. */
+function reveal(element) {
+  if (element.getBoundingClientRect().top < innerHeight * 0.7) return;
+  const calm = matchMedia("(prefers-reduced-motion: reduce)").matches;
+  element.scrollIntoView({ block: "start", behavior: calm ? "auto" : "smooth" });
+}
+
+function elsewhere(service, shell) {
+  const docs = h("a", { href: `docs#${encodeURIComponent(service.name)}`, text: "the API" });
+  return h(
+    "section",
+    { class: "panel elsewhere", "aria-labelledby": "elsewhere-title" },
+    h("h2", { id: "elsewhere-title", text: "The same from your code" }),
+    shell.element,
+    h("p", { class: "hint" }, "Every route and parameter: ", docs, "."),
+  );
 }
 
 /** The photo that boxes are drawn over: the first picture of the request. */

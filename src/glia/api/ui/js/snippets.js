@@ -82,6 +82,14 @@ function pythonLines(service, { fields, subject }, values, keyed) {
   ].join("\n");
 }
 
+/** A command whose words stay whole where a line is long enough for them. */
+export function write(code, line) {
+  // A flag stays with its value, a quoted text is one word.
+  const found = line.match(/(?:-{1,2}[\w-]+ (?!-))?(?:'(?:[^']|'\\'')*'|"[^"]*"|\S)+/g) ?? [line];
+  const whole = found.join(" ") === line ? found : [line];
+  code.replaceChildren(...whole.flatMap((word, i) => [i ? " " : "", h("span", { class: "word", text: word })]));
+}
+
 /** The panel; `update(values)` rewrites it. */
 export function snippets(service, form) {
   const curl = h("code", { id: "curl" });
@@ -98,8 +106,8 @@ export function snippets(service, form) {
   );
   const update = (values) => {
     latest = values;
-    curl.textContent = curlLine(service, form, values, keyed);
-    shell.textContent = shellLine(service, form, values);
+    write(curl, curlLine(service, form, values, keyed));
+    write(shell, shellLine(service, form, values));
     py.textContent = pythonLines(service, form, values, keyed);
   };
   api.keyed().then((needs) => {

@@ -15,8 +15,8 @@ export function timing(steps, wall_ms) {
       "p",
       { class: "timing-total" },
       steps.length ? h("strong", { text: duration(total) }) : null,
-      steps.length ? " on the server, " : "",
-      h("span", { class: "muted", text: `${duration(wall_ms)} ${steps.length ? "with the way there and back" : "in all"}` }),
+      steps.length ? ` on the server${wall_ms > total ? ", " : ""}` : "",
+      steps.length && wall_ms <= total ? null : h("span", { class: "muted", text: `${duration(wall_ms)} ${steps.length ? "with the way there and back" : "in all"}` }),
     ),
     steps.length && total > 0
       ? [

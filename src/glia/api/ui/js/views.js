@@ -5,6 +5,7 @@ import { propertyOf, resolve, viewOf } from "./schema.js";
 import { boxesView } from "./boxes.js";
 
 const FIRST = 50;
+const WIDE = ["boxes", "media", "table", "items", "json"];
 const DRAWN = { bars, boxes, box, media, text, number: figure, boolean, object, table, list, items, nothing, json: raw };
 
 /**
@@ -69,7 +70,7 @@ function text(value) {
 }
 
 function figure(value) {
-  return h("p", { class: "answer-number", text: number(value) });
+  return h("p", { class: "answer-number", text: number(value, 7) });
 }
 
 function boolean(value) {
@@ -81,7 +82,11 @@ function facts(value, schema, context) {
   return h(
     "dl",
     { class: "facts" },
-    Object.entries(value).map(([name, inner]) => h("div", {}, h("dt", { text: words(name) }), h("dd", {}, cell(inner, propertyOf(schema, name, context.whole), context)))),
+    Object.entries(value).map(([name, inner]) => {
+      const own = propertyOf(schema, name, context.whole);
+      const isWide = WIDE.includes(viewOf(own, context.whole, inner));
+      return h("div", { class: isWide ? "wide" : null }, h("dt", { text: words(name) }), h("dd", {}, cell(inner, own, context)));
+    }),
   );
 }
 
