@@ -118,8 +118,15 @@ function route({ path, method, call }, whole) {
     types.length ? h("div", {}, h("h4", { text: "Send it as" }), h("div", { class: "content-types" }, types.map((type) => h("span", { class: "badge mono", text: type })))) : null,
     table(schema?.type === "array" ? "Each request" : "Subject and fields of the body", fields),
     table("Parameters, in the query or the body", query),
-    shape ? table(`Answer: ${typeWords(shape, whole)}`, row?.properties ? properties(row, whole).map((each) => ({ ...each, required: false })) : [{ name: "(the whole)", type: typeWords(shape, whole), words: answer.description }]) : null,
+    shape ? answerOf(shape, row, whole) : null,
   );
+}
+
+/** What comes back: its fields where it has any, or its type in a line. */
+function answerOf(shape, row, whole) {
+  const title = `Answer: ${typeWords(shape, whole)}`;
+  if (!row?.properties) return h("h4", { text: title });
+  return table(title, properties(row, whole).map((each) => ({ ...each, required: false })));
 }
 
 function draw(whole) {

@@ -94,7 +94,7 @@ export function percent(share) {
 
 /** Milliseconds, in seconds when there are many. */
 export function duration(ms) {
-  if (ms >= 10000) return `${(ms / 1000).toFixed(1)} s`;
+  if (ms >= 1000) return `${(ms / 1000).toFixed(ms >= 10000 ? 1 : 2)} s`;
   return `${ms >= 100 ? Math.round(ms) : ms.toFixed(ms >= 10 ? 1 : 2)} ms`;
 }
 

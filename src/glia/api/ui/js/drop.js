@@ -70,7 +70,8 @@ export function dropZone(field, isSubject, change) {
   zone.addEventListener("keydown", (event) => {
     if (event.target !== zone || (event.key !== "Enter" && event.key !== " ")) return;
     event.preventDefault();
-    input.click();
+    // Opened inside the key's own event, Chromium now and then drops the dialog.
+    if (!event.repeat) setTimeout(() => input.click());
   });
   input.addEventListener("change", () => {
     add(input.files);

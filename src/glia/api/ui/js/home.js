@@ -103,8 +103,8 @@ function empty() {
     h("div", { class: "empty-art", "aria-hidden": "true" }),
     h("h3", { text: "No services yet" }),
     h("p", { text: "A service is a task bound to a model. Fetch one, and it appears here by itself." }),
-    command("glia fetch --service objects"),
-    h("p", { class: "hint" }, "What else there is: ", h("code", { text: "glia catalog" })),
+    command("glia catalog"),
+    h("p", { class: "hint" }, "lists what there is; then ", h("code", { text: "glia fetch NAME" })),
   );
 }
 
