@@ -130,7 +130,7 @@ class Directory:
         task = task_named(next(iter(cards.values())).task, self.tasks)
         absent = [] if len(cards) == 1 and len(task.roles) == 1 else [r for r in task.roles if r not in cards]
         if absent and len(cards) == 1:  # one model that holds every role's graph itself
-            absent = [role for role in task.roles if role not in next(iter(cards.values())).graphs]
+            absent = [role for role in absent if role not in next(iter(cards.values())).graphs]
         if absent:
             raise NoModel(
                 f"Service {name} lacks a model for {', '.join(absent)}: glia services bind {name} ROLE=MODEL ..."

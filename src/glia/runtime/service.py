@@ -74,7 +74,7 @@ class Service:
     def infer(self, role: str, tensors: Tensors) -> Tensors:
         """Raw tensors through one graph, past the task. Raises InputError."""
         if role not in self.sessions:
-            raise InputError(f"No graph has the role {role!r}; there are {', '.join(self.sessions)}.")
+            raise InputError(f"No graph has the role {role!r}; there are {', '.join(self.sessions) or 'none'}.")
         return self.sessions[role].run(tensors)
 
 

@@ -6,17 +6,22 @@ import asyncio
 import logging
 import os
 import subprocess
-from collections.abc import AsyncIterator
+import time
+from collections import Counter
+from collections.abc import AsyncGenerator, Mapping, Sequence
+from contextlib import aclosing
 from pathlib import Path
 from typing import Any
 
-from glia.core.errors import GliaError
-from glia.core.parts import split
+from glia.core.errors import DeadlineExceeded, Draining, GliaError, Overloaded
+from glia.core.parts import Buffer, split
+from glia.core.session import Tensors
 from glia.core.settings import Settings
 from glia.core.task import Request
 from glia.runtime.directory import Resolved
 from glia.serve.frames import Frame
-from glia.serve.process import ReplicaProcess
+from glia.serve.process import Gone, ReplicaProcess, lane_count
+from glia.serve.tensors import pack, unpack
 
 log = logging.getLogger("glia.serve")
 
@@ -32,52 +37,111 @@ class Pool:
         """Replica key to why its last start failed."""
         self._replicas: dict[str, ReplicaProcess] = {}
         self._starting: dict[str, asyncio.Task[ReplicaProcess]] = {}
+        self._asked: Counter[str] = Counter()
+        """Replica key to the requests that wait for it or run in it."""
+        self._stopping = False
 
-    async def predict(self, resolved: Resolved, request: Request, deadline_s: float) -> AsyncIterator[Frame]:
+    async def predict(self, resolved: Resolved, request: Request, deadline_s: float) -> AsyncGenerator[Frame, None]:
         """Item frames, then the end frame with `value`, `steps` [ms]. Raises GliaError."""
         fields, buffers = split(request)
-        replica = await self.replica(resolved)
-        async for frame in replica.call("predict", {"fields": fields}, buffers, deadline_s):
-            yield frame
+        async with aclosing(self._ask(resolved, "predict", {"fields": fields}, buffers, deadline_s)) as frames:
+            async for frame in frames:
+                yield frame
+
+    async def infer(self, resolved: Resolved, role: str, tensors: Tensors, deadline_s: float) -> Tensors:
+        """Tensors through the graph of one role, past the task. Raises GliaError."""
+        specs, buffers = pack(tensors)
+        body = {"role": role, "tensors": specs}
+        async with aclosing(self._ask(resolved, "infer", body, buffers, deadline_s)) as frames:
+            async for frame in frames:
+                return unpack(frame.body["tensors"], frame.buffers)
+        raise AssertionError("an answer without its end")
+
+    async def _ask(
+        self, resolved: Resolved, kind: str, body: Mapping[str, Any], buffers: Sequence[Buffer], deadline_s: float
+    ) -> AsyncGenerator[Frame, None]:
+        """Frames of one request; a request that was only queued when its replica ended goes to the next one."""
+        key, start = resolved.key, time.perf_counter()
+        deadline = asyncio.get_running_loop().time() + deadline_s
+        waiting = self._asked[key] - lane_count(self.settings)
+        if waiting >= self.settings["queue"]:
+            raise Overloaded(
+                f"{max(waiting, 0)} requests wait for {resolved.name} already, the most that may. Try again later."
+            )
+        self._asked[key] += 1
+        try:
+            while True:
+                async with asyncio.timeout_at(deadline):
+                    replica = await self.replica(resolved)
+                try:
+                    async with aclosing(replica.call(kind, body, buffers, deadline)) as frames:
+                        async for frame in frames:
+                            if frame.kind == "end":
+                                _count_queue(frame, start)
+                            yield frame
+                    return
+                except Gone:
+                    continue
+        except TimeoutError as error:
+            raise DeadlineExceeded(
+                f"No answer from {resolved.name} within {deadline_s:g} s. "
+                "Ask for a longer deadline, or try again when the server is less busy."
+            ) from error
+        finally:
+            self._asked[key] -= 1
+            if not self._asked[key]:
+                del self._asked[key]
 
     async def replica(self, resolved: Resolved) -> ReplicaProcess:
         """The replica that holds these models, started if need be; those who ask together wait for one start."""
+        if self._stopping:
+            raise Draining("The server is stopping; ask another, or try again in a moment.")
         key = resolved.key
         replica = self._replicas.get(key)
         if replica is not None and replica.alive:
             return replica
         if key not in self._starting:
             starting = asyncio.create_task(self._start(resolved), name=f"start {key}")
-            starting.add_done_callback(lambda _: self._starting.pop(key, None))
+            # Its failure is noted in `failures`, even where everyone who waited for it has left.
+            starting.add_done_callback(lambda task: task.cancelled() or task.exception())
             self._starting[key] = starting
         # Shielded: a client that leaves must not take the start away from the others.
         return await asyncio.shield(self._starting[key])
 
     async def _start(self, resolved: Resolved) -> ReplicaProcess:
-        dead = self._replicas.pop(resolved.key, None)
-        if dead is not None:
-            log.error("replica ended", extra={"fields": {"replica": dead.key, "status": dead.reap()}})
-        await self._make_room()
-        replica = ReplicaProcess(resolved, self.settings)
+        key = resolved.key
         try:
+            dead = self._replicas.get(key)
+            if dead is not None:
+                await dead.stop()
+                del self._replicas[key]
+            await self._make_room()
+            replica = ReplicaProcess(resolved, self.settings)
             await replica.start()
+            self.failures.pop(key, None)
+            self._replicas[key] = replica
         except GliaError as error:
-            self.failures[resolved.key] = error.message
+            self.failures[key] = error.message
             raise
-        self.failures.pop(resolved.key, None)
-        self._replicas[resolved.key] = replica
+        finally:
+            # Here, not in a callback: whoever asks next must not be handed a start that is over.
+            self._starting.pop(key, None)
+        await self._make_room(keep=key)
         return replica
 
-    async def _make_room(self) -> None:
-        """Stop the replicas that were idle longest until those that stay use less than the budget."""
+    async def _make_room(self, keep: str = "") -> None:
+        """Stop the replicas that were idle longest until those that stay use no more than the budget."""
         while self.used_bytes() > self.budget_bytes:
-            idle = [replica for replica in self._replicas.values() if not replica.busy]
+            idle = [r for r in self._replicas.values() if r.alive and r.key != keep and not self._asked[r.key]]
+            idle = [replica for replica in idle if not replica.busy]
             if not idle:
                 return
             oldest = min(idle, key=lambda replica: replica.last_used)
             log.info("replica evicted", extra={"fields": {"replica": oldest.key, "budget_mb": self.budget_bytes >> 20}})
-            del self._replicas[oldest.key]
+            # It stays on the list until it is gone, so that stopping the pool halfway through forgets no process.
             await oldest.stop()
+            if self._replicas.get(oldest.key) is oldest:
+                del self._replicas[oldest.key]
 
     def used_bytes(self) -> int:
         """Memory of all replicas: proportional set size where the system tells it, resident elsewhere."""
@@ -108,12 +172,22 @@ class Pool:
         ]
 
     async def stop(self) -> None:
-        """Stop every replica; what executes is lost."""
-        for starting in list(self._starting.values()):
-            starting.cancel()
-        await asyncio.gather(*self._starting.values(), return_exceptions=True)
-        await asyncio.gather(*(replica.stop() for replica in self._replicas.values()))
+        """Stop every replica, and start no more; what executes is lost."""
+        self._stopping = True
+        starting = list(self._starting.values())
+        for start in starting:
+            start.cancel()
+        await asyncio.gather(*starting, return_exceptions=True)
+        await asyncio.gather(*(replica.stop() for replica in list(self._replicas.values())))
+        self._starting.clear()
         self._replicas.clear()
+
+
+def _count_queue(frame: Frame, start: float) -> None:
+    """Add what the request waited, for its replica's start or a lane: what its steps do not account for."""
+    steps = frame.body.get("steps", {})
+    waited_ms = (time.perf_counter() - start) * 1e3 - sum(steps.values())
+    frame.body["steps"] = {"queue": max(0.0, waited_ms), **steps}
 
 
 def memory_bytes(pid: int) -> int:

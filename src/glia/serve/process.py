@@ -6,25 +6,31 @@ import asyncio
 import itertools
 import logging
 import os
-import signal
 import socket
 import subprocess
 import sys
 import time
-from collections.abc import AsyncIterator, Mapping, Sequence
+from collections.abc import AsyncGenerator, Mapping, Sequence
+from contextlib import aclosing, suppress
 from typing import Any
 
-from glia.core.errors import DeadlineExceeded, Draining, GliaError, Overloaded, ReplicaDied, from_problem
+from glia.core.errors import Draining, GliaError, ReplicaDied, Unavailable, from_problem
 from glia.core.parts import Buffer
 from glia.core.settings import Settings
 from glia.runtime.directory import Resolved
-from glia.serve.frames import SOCKET_BUFFER, Frame, read_frame, write_frame
+from glia.serve.frames import SOCKET_BUFFER, BadFrame, Frame, read_frame, write_frame
 
 log = logging.getLogger("glia.serve")
 
 LOAD_LIMIT_S = 120.0
 HUNG_AFTER_S = 30.0
 """How long past its deadline a request may keep a lane before its replica is killed."""
+STOP_LIMIT_S = 2.0
+"""How long a replica may take to end by itself."""
+
+
+class Gone(Exception):
+    """The replica ended before it was given the request: another one can take it. Never leaves the pool."""
 
 
 class ReplicaProcess:
@@ -34,54 +40,72 @@ class ReplicaProcess:
         """Starts nothing yet."""
         self.resolved = resolved
         self.key = resolved.key
-        self.lanes = settings["lanes"] or os.cpu_count() or 1
+        self.lanes = lane_count(settings)
         self.facts: dict[str, Any] = {}
         self.last_used = time.monotonic()
         self.alive = False
+        self.waiting = 0
         self._settings = settings
         self._ids = itertools.count(1)
         self._answers: dict[int, asyncio.Queue[Frame]] = {}
-        self._executing: set[int] = set()
+        self._executing: dict[int, asyncio.TimerHandle | None] = {}
+        """Requests that hold a lane, with the timer of those whose caller has left."""
         self._lanes = asyncio.Semaphore(self.lanes)
-        self.waiting = 0
 
     async def start(self) -> None:
-        """Start the process and load the model. Raises the replica's error, or ReplicaDied."""
+        """Start the process and load the model. Raises the replica's error, or ReplicaDied; then no process is left."""
+        ours = self._spawn()
+        try:
+            self._reader, self._writer = await asyncio.open_connection(sock=ours, limit=SOCKET_BUFFER)
+            self.alive = True
+            self._listening = asyncio.create_task(self._listen(), name=f"replica {self.key}")
+            await self._load()
+        except BaseException as error:
+            if not self.alive and not hasattr(self, "_listening"):
+                ours.close()
+            await self.stop()
+            if isinstance(error, TimeoutError):
+                raise ReplicaDied(f"{self.key} did not load within {LOAD_LIMIT_S:.0f} s.") from error
+            raise
+        log.info("replica up", extra={"fields": {"replica": self.key, "pid": self.pid, "lanes": self.lanes}})
+
+    def _spawn(self) -> socket.socket:
+        """Start the process; our end of its socket."""
         ours, theirs = socket.socketpair()
         for end in (ours, theirs):
             end.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, SOCKET_BUFFER)
             end.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, SOCKET_BUFFER)
         ours.setblocking(False)
         with theirs:
-            self._process = subprocess.Popen(
-                [sys.executable, "-P", "-m", "glia.serve.replica", str(theirs.fileno())],
-                pass_fds=[theirs.fileno()],
-                stdin=subprocess.DEVNULL,
-                stdout=sys.stderr.fileno() if _has_descriptor() else subprocess.DEVNULL,
-                env=_environment(),
-                # Ctrl-C in the terminal is for the front, which drains; the replica ends with its socket.
-                start_new_session=True,
-            )
-        self._reader, self._writer = await asyncio.open_connection(sock=ours, limit=SOCKET_BUFFER)
-        self.alive = True
-        self._listening = asyncio.create_task(self._listen(), name=f"replica {self.key}")
+            try:
+                self._process = subprocess.Popen(
+                    [sys.executable, "-P", "-m", "glia.serve.replica", str(theirs.fileno())],
+                    pass_fds=[theirs.fileno()],
+                    stdin=subprocess.DEVNULL,
+                    stdout=sys.stderr.fileno() if _has_descriptor() else subprocess.DEVNULL,
+                    env=_environment(),
+                    # Ctrl-C in the terminal is for the front, which drains; the replica ends with its socket.
+                    start_new_session=True,
+                )
+            except OSError as error:
+                ours.close()
+                raise Unavailable(
+                    f"The machine refuses a process for {self.resolved.name} ({error.strerror}). "
+                    "Free memory or raise the limit on processes, then try again."
+                ) from error
+        return ours
+
+    async def _load(self) -> None:
         body = {
             "service": self.resolved.name,
             "models": dict(self.resolved.models),
             "settings": {**dict(self._settings), "home": str(self._settings.home), "api_key": ""},
             "lanes": self.lanes,
         }
-        try:
-            async with asyncio.timeout(LOAD_LIMIT_S):
-                async for frame in self._exchange("load", body, ()):
-                    self.facts = frame.body["facts"]
-        except TimeoutError as error:
-            await self.stop()
-            raise ReplicaDied(f"{self.key} did not load within {LOAD_LIMIT_S:.0f} s.") from error
-        except GliaError:
-            await self.stop()
-            raise
-        log.info("replica up", extra={"fields": {"replica": self.key, "pid": self.pid, "lanes": self.lanes}})
+        deadline = asyncio.get_running_loop().time() + LOAD_LIMIT_S
+        async with aclosing(self._exchange(next(self._ids), "load", body, (), deadline)) as frames:
+            async for frame in frames:
+                self.facts = frame.body["facts"]
 
     @property
     def pid(self) -> int:
@@ -94,47 +118,50 @@ class ReplicaProcess:
         return bool(self.waiting or self._executing)
 
     async def call(
-        self, kind: str, body: Mapping[str, Any], buffers: Sequence[Buffer], deadline_s: float
-    ) -> AsyncIterator[Frame]:
-        """Item frames, then the end frame. Leaving the iterator early cancels. Raises GliaError."""
-        if not self.alive:
-            raise Draining("The model's replica is stopping; try again.")
-        if self.waiting >= self._settings["queue"]:
-            raise Overloaded(
-                f"{self.waiting} requests wait for {self.resolved.name} already, the most that may. Try again later."
-            )
-        start = time.perf_counter()
-        try:
-            async with asyncio.timeout(deadline_s):
-                self.waiting += 1
-                try:
-                    await self._lanes.acquire()
-                finally:
-                    self.waiting -= 1
-                queued_ms = (time.perf_counter() - start) * 1e3
-                async for frame in self._exchange(kind, body, buffers):
-                    if frame.kind == "end":
-                        frame.body["steps"] = {"queue": queued_ms, **frame.body.get("steps", {})}
-                    yield frame
-        except TimeoutError as error:
-            raise DeadlineExceeded(
-                f"No answer from {self.resolved.name} within {deadline_s:g} s. "
-                "Ask for a longer deadline, or try again when the server is less busy."
-            ) from error
+        self, kind: str, body: Mapping[str, Any], buffers: Sequence[Buffer], deadline: float
+    ) -> AsyncGenerator[Frame, None]:
+        """Item frames, then the end frame. Closing the iterator early cancels; `deadline` is on the loop's clock.
 
-    async def _exchange(self, kind: str, body: Mapping[str, Any], buffers: Sequence[Buffer]) -> AsyncIterator[Frame]:
+        Raises GliaError; TimeoutError past the deadline; Gone where the replica ended while the request was queued.
+        """
+        async with asyncio.timeout_at(deadline):
+            id = await self._take_lane()
+        if not self.alive:
+            self._finish(id)
+            raise Gone
+        async with aclosing(self._exchange(id, kind, body, buffers, deadline)) as frames:
+            async for frame in frames:
+                yield frame
+
+    async def _take_lane(self) -> int:
+        """Wait for a free lane; the id that holds it."""
+        self.waiting += 1
+        try:
+            await self._lanes.acquire()
+        finally:
+            self.waiting -= 1
         id = next(self._ids)
+        self._executing[id] = None
+        return id
+
+    async def _exchange(
+        self, id: int, kind: str, body: Mapping[str, Any], buffers: Sequence[Buffer], deadline: float
+    ) -> AsyncGenerator[Frame, None]:
         answers = self._answers[id] = asyncio.Queue()
-        if kind != "load":
-            self._executing.add(id)
         self.last_used = time.monotonic()
         try:
-            if not self.alive:
-                self._finish(id)
-                raise _died(self)
-            write_frame(self._writer, Frame(id, kind, dict(body), buffers))
+            try:
+                write_frame(self._writer, Frame(id, kind, dict(body), buffers))
+            except BaseException:
+                self._finish(id)  # not a byte of it was sent, so the replica will never answer
+                raise
+            # No timeout is open across a yield: it would cancel whatever the caller does meanwhile.
+            async with asyncio.timeout_at(deadline):
+                with suppress(OSError):  # the listener hears of it too, and says what it means
+                    await self._writer.drain()
             while True:
-                frame = await answers.get()
+                async with asyncio.timeout_at(deadline):
+                    frame = await answers.get()
                 if frame.kind == "error":
                     raise from_problem(frame.body["problem"])
                 yield frame
@@ -144,7 +171,8 @@ class ReplicaProcess:
             del self._answers[id]
             if id in self._executing and self.alive:
                 write_frame(self._writer, Frame(id, "cancel"))
-                asyncio.get_running_loop().call_later(HUNG_AFTER_S, self._kill_if_hung, id)
+                loop = asyncio.get_running_loop()
+                self._executing[id] = loop.call_at(deadline + HUNG_AFTER_S, self._kill_hung)
 
     async def _listen(self) -> None:
         try:
@@ -156,50 +184,72 @@ class ReplicaProcess:
                     self._answers[frame.id].put_nowait(frame)
         except (asyncio.IncompleteReadError, OSError):
             pass
-        finally:
-            self.alive = False
-            self._writer.close()
-            for answers in self._answers.values():
-                answers.put_nowait(Frame(0, "error", {"problem": _died(self).problem()}))
-            for id in list(self._executing):
-                self._finish(id)
+        except BadFrame:
+            log.exception("replica sent what is no frame", extra={"fields": {"replica": self.key, "pid": self.pid}})
+        self._end(self._died())
+        self._process.kill()  # no more than a reminder: whoever closes its socket is about to end
+        status = await asyncio.to_thread(self._process.wait)
+        log.error("replica ended", extra={"fields": {"replica": self.key, "pid": self.pid, "status": status}})
+
+    def _end(self, why: GliaError) -> None:
+        """Nothing more will come: tell those who wait for an answer, and wake those who wait for a lane."""
+        self.alive = False
+        self._writer.close()
+        for answers in self._answers.values():
+            answers.put_nowait(Frame(0, "error", {"problem": why.problem()}))
+        for id in list(self._executing):
+            self._finish(id)
 
     def _finish(self, id: int) -> None:
         # The lane is free when the replica says so, not when the one who asked has left.
         if id in self._executing:
-            self._executing.remove(id)
+            timer = self._executing.pop(id)
+            if timer is not None:
+                timer.cancel()
             self._lanes.release()
         self.last_used = time.monotonic()
 
-    def _kill_if_hung(self, id: int) -> None:
-        if id in self._executing and self.alive:
-            log.error("replica hangs and is killed", extra={"fields": {"replica": self.key, "pid": self.pid}})
-            self._process.kill()
+    def _kill_hung(self) -> None:
+        log.error("replica hangs and is killed", extra={"fields": {"replica": self.key, "pid": self.pid}})
+        self._process.kill()
 
     async def stop(self) -> None:
-        """End the process and wait until its memory is back. What executes is lost: drain first."""
-        self.alive = False
-        self._writer.close()
-        self._listening.cancel()
+        """End the process and wait until its memory is back. What executes is lost: drain first. May be repeated."""
+        was_alive = self.alive
+        if hasattr(self, "_listening"):
+            if was_alive:
+                self._end(Draining(f"The server is stopping {self.resolved.name}; ask again in a moment."))
+            self._listening.cancel()
+            await asyncio.gather(self._listening, return_exceptions=True)
+        await asyncio.to_thread(self._wait)
+        if was_alive:
+            log.info("replica down", extra={"fields": {"replica": self.key, "pid": self.pid}})
+
+    def _wait(self) -> None:
         try:
-            async with asyncio.timeout(2):
-                await asyncio.to_thread(self._process.wait)
-        except TimeoutError:
-            self._process.send_signal(signal.SIGKILL)
-            await asyncio.to_thread(self._process.wait)
-        log.info("replica down", extra={"fields": {"replica": self.key, "pid": self.pid}})
+            self._process.wait(STOP_LIMIT_S)
+        except subprocess.TimeoutExpired:
+            self._process.kill()
+            self._process.wait()
 
-    def reap(self) -> int | None:
-        """The exit status of a process that ended by itself."""
-        return self._process.poll()
+    def _died(self) -> ReplicaDied:
+        if not self.facts and not self._executing:
+            return ReplicaDied(
+                f"The process that loads {self.resolved.name} ended before it was ready; the log has more.",
+                replica=self.key,
+            )
+        return ReplicaDied(
+            f"The process that held {self.resolved.name} ended while this request was in it. "
+            "The next request starts a new one; if the same input ends it again, report that input.",
+            replica=self.key,
+        )
 
 
-def _died(replica: ReplicaProcess) -> ReplicaDied:
-    return ReplicaDied(
-        f"The process that held {replica.resolved.name} ended while this request was in it. "
-        "The next request starts a new one; if the same input ends it again, report that input.",
-        replica=replica.key,
-    )
+def lane_count(settings: Settings) -> int:
+    """How many requests a replica works on at once: as set, else one per core that this process may use."""
+    if settings["lanes"]:
+        return int(settings["lanes"])
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 def _has_descriptor() -> bool:

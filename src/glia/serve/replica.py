@@ -5,9 +5,11 @@ Started as `python -P -m glia.serve.replica FD`. Ends when its socket does: a fr
 
 from __future__ import annotations
 
+import faulthandler
 import logging
 import os
 import queue
+import signal
 import socket
 import sys
 import threading
@@ -17,11 +19,12 @@ from glia.core.errors import GliaError
 from glia.core.log import start_log
 from glia.core.parts import join, split
 from glia.core.settings import Settings
-from glia.core.timing import timed
+from glia.core.timing import step, timed
 from glia.data.header import Limits, set_limits
 from glia.runtime.directory import Directory
 from glia.runtime.service import Service, load
 from glia.serve.frames import Frame, receive_frame, send_frame
+from glia.serve.tensors import pack, unpack
 
 log = logging.getLogger("glia.replica")
 
@@ -34,7 +37,8 @@ class Replica:
         self._sock = sock
         self._sending = threading.Lock()
         self._waiting: queue.SimpleQueue[Frame] = queue.SimpleQueue()
-        self._canceled: set[int] = set()
+        self._canceled: dict[int, threading.Event] = {}
+        """A flag for each request that waits or executes: whether its caller has left."""
         self._service: Service | None = None
 
     def serve(self) -> None:
@@ -47,8 +51,11 @@ class Replica:
             if frame.kind == "load":
                 self._load(frame)
             elif frame.kind == "cancel":
-                self._canceled.add(frame.id)
+                flag = self._canceled.get(frame.id)
+                if flag is not None:
+                    flag.set()
             else:
+                self._canceled[frame.id] = threading.Event()
                 self._waiting.put(frame)
 
     def _load(self, frame: Frame) -> None:
@@ -72,31 +79,44 @@ class Replica:
             frame = self._waiting.get()
             try:
                 self._answer(frame)
-            except Exception as error:  # noqa: BLE001  the worker's edge
+            except BaseException as error:  # noqa: BLE001  the worker's edge; even sys.exit() must not cost a lane
                 self._send_error(frame.id, error)
-            finally:
-                self._canceled.discard(frame.id)
 
     def _answer(self, frame: Frame) -> None:
+        """Work on one request; the front frees the lane when it hears the end, or the error."""
+        canceled = self._canceled[frame.id]
+        try:
+            with timed() as steps:
+                answer = self._infer(frame) if frame.kind == "infer" else self._predict(frame, canceled)
+        finally:
+            self._canceled.pop(frame.id, None)
+        answer.body["steps"] = steps
+        self._send(answer)
+
+    def _predict(self, frame: Frame, canceled: threading.Event) -> Frame:
+        """Sends the items; the end frame."""
         assert self._service is not None
-        if frame.id in self._canceled:
-            self._send(Frame(frame.id, "end"))  # the front frees the lane by it
-            return
-        with timed() as steps:
-            request = self._service.contract.request(join(frame.body["fields"], frame.buffers))
-            stream = self._service.stream(request)
-            while True:
-                try:
-                    item = next(stream)
-                except StopIteration as end:
-                    answer = end.value
-                    break
-                if frame.id in self._canceled:
-                    stream.close()
-                    answer = None
-                    break
-                self._send(_frame(frame.id, "item", item, {}))
-        self._send(_frame(frame.id, "end", answer, {"steps": steps}))
+        if canceled.is_set():
+            return Frame(frame.id, "end")
+        request = self._service.contract.request(join(frame.body["fields"], frame.buffers))
+        stream = self._service.stream(request)
+        while True:
+            try:
+                item = next(stream)
+            except StopIteration as end:
+                return _frame(frame.id, "end", end.value)
+            if canceled.is_set():
+                stream.close()
+                return Frame(frame.id, "end")
+            self._send(_frame(frame.id, "item", item))
+
+    def _infer(self, frame: Frame) -> Frame:
+        """The end frame."""
+        assert self._service is not None
+        with step("run"):
+            tensors = self._service.infer(frame.body["role"], unpack(frame.body["tensors"], frame.buffers))
+        specs, buffers = pack(tensors)
+        return Frame(frame.id, "end", {"tensors": specs}, buffers)
 
     def _send(self, frame: Frame) -> None:
         with self._sending:
@@ -105,22 +125,25 @@ class Replica:
             except OSError:
                 os._exit(0)  # the front is gone, and with it everybody who would listen
 
-    def _send_error(self, id: int, error: Exception) -> None:
+    def _send_error(self, id: int, error: BaseException) -> None:
         if not isinstance(error, GliaError):
             log.error("a request failed", exc_info=error)
-            error = GliaError(
-                f"Glia failed on this request ({type(error).__name__}: {error}). This is a bug; the log has more."
-            )
+            # What an unknown exception says may hold what the request held: the log has it, the client its kind.
+            error = GliaError(f"Glia failed on this request ({type(error).__name__}). This is a bug; the log has more.")
         self._send(Frame(id, "error", {"problem": error.problem()}))
 
 
-def _frame(id: int, kind: str, value: Any, body: dict[str, Any]) -> Frame:
+def _frame(id: int, kind: str, value: Any) -> Frame:
     plain, buffers = split(value)
-    return Frame(id, kind, {"value": plain, **body}, buffers)
+    return Frame(id, kind, {"value": plain}, buffers)
 
 
 def main(descriptor: int) -> None:
     """Serve on an inherited socket."""
+    faulthandler.enable()  # a crash in native code leaves its stack in the log
+    for number in (signal.SIGTERM, signal.SIGINT):
+        # Init systems signal every process of a service; the front drains, and ends its replicas when it is done.
+        signal.signal(number, signal.SIG_IGN)
     Replica(socket.socket(fileno=descriptor)).serve()
     # Lanes may still be inside native code; nobody is left to answer, so do not wait for them.
     os._exit(0)

@@ -1,0 +1,109 @@
+"""`glia serve` as a process: draining, kills of either side, clients that leave."""
+
+from __future__ import annotations
+
+import os
+import signal
+import socket
+import threading
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import httpx2 as httpx
+import pytest
+
+from glia.core.card import Card
+from house import Server, is_running, picture, until
+
+
+def post(server: Server, order: str, into: list[httpx.Response]) -> threading.Thread:
+    """Ask `trouble` on a thread of its own."""
+
+    def run() -> None:
+        into.append(httpx.post(f"{server.url}/v1/services/trouble", json={"order": order}, timeout=30))
+
+    thread = threading.Thread(target=run)
+    thread.start()
+    return thread
+
+
+@pytest.mark.parametrize("signal_number", [signal.SIGTERM, signal.SIGINT])
+def test_stopping_answers_what_is_running_and_refuses_the_rest(
+    serve: Callable[..., Server], tmp_path: Path, signal_number: int
+) -> None:
+    server, answers = serve(), []
+    waiting = post(server, f"wait:{tmp_path / 'go'}", answers)
+    until((tmp_path / "go.started").exists)
+    replicas = server.replicas()
+    server.process.send_signal(signal_number)
+    until(lambda: httpx.get(f"{server.url}/health").status_code == 503, what="draining")
+    refused = httpx.post(f"{server.url}/v1/services/trouble", json={"order": "say:x"})
+    assert (refused.status_code, refused.json()["code"]) == (503, "draining")
+    (tmp_path / "go").touch()
+    waiting.join(20)
+    assert answers[0].status_code == 200
+    assert server.process.wait(20) == 0
+    assert not [pid for pid in replicas if is_running(pid)]
+
+
+def test_a_front_killed_with_9_leaves_no_replica(serve: Callable[..., Server], colours: Card) -> None:
+    server = serve()
+    assert httpx.post(f"{server.url}/v1/services/objects", content=picture()).status_code == 200
+    replicas = server.replicas()
+    assert replicas
+    server.stop(signal.SIGKILL)
+    until(lambda: not any(is_running(pid) for pid in replicas), what="the end of the replicas")
+
+
+def test_a_replica_killed_mid_request_gives_503_and_the_next_works(
+    serve: Callable[..., Server], tmp_path: Path
+) -> None:
+    server, answers = serve(), []
+    waiting = post(server, f"wait:{tmp_path / 'go'}", answers)
+    until((tmp_path / "go.started").exists)
+    for pid in server.replicas():
+        os.kill(pid, signal.SIGKILL)
+    waiting.join(20)
+    assert (answers[0].status_code, answers[0].json()["code"]) == (503, "replica-died")
+    assert answers[0].headers["retry-after"] == "1"
+    again = httpx.post(f"{server.url}/v1/services/trouble", json={"order": "say:again"})
+    assert again.json() == "again"
+
+
+def test_a_client_that_leaves_frees_its_place(serve: Callable[..., Server], tmp_path: Path) -> None:
+    server = serve("--lanes", "1", "--queue", "1")
+    host, port = server.url.removeprefix("http://").split(":")
+    body = f'{{"order": "wait:{tmp_path / "go"}"}}'.encode()
+    with socket.create_connection((host, int(port))) as client:
+        head = f"POST /v1/services/trouble HTTP/1.1\r\nHost: x\r\nContent-Length: {len(body)}\r\n\r\n"
+        client.sendall(head.encode() + body)
+        until((tmp_path / "go.started").exists)
+    until(lambda: "status=499" in server.log.read_text(), what="the line of the request that was left")
+    (tmp_path / "go").touch()
+    free = httpx.post(f"{server.url}/v1/services/trouble", json={"order": "say:free"}, timeout=20)
+    assert free.json() == "free"
+
+
+def test_an_empty_store_starts_and_says_what_to_do(serve: Callable[..., Server]) -> None:
+    server = serve()
+    assert httpx.get(f"{server.url}/health").status_code == 200
+    rows: dict[str, Any] = {row["name"]: row for row in httpx.get(f"{server.url}/v1/services").json()["services"]}
+    assert rows["objects"]["state"] == "no-model"
+    assert "glia fetch imagenet-efficientnet-lite0" in rows["objects"]["message"]
+    answer = httpx.post(f"{server.url}/v1/services/objects", content=picture())
+    assert (answer.status_code, answer.json()["code"]) == (503, "no-model")
+    assert "glia fetch imagenet-efficientnet-lite0" in answer.json()["detail"]
+
+
+def test_a_model_put_while_serving_is_served(serve: Callable[..., Server], home: Path) -> None:
+    from glia.store.store import Store
+    from house import colour_card, colour_network
+
+    server = serve()
+    assert httpx.post(f"{server.url}/v1/services/objects", content=picture()).status_code == 503
+    Store(home).put(colour_card(), {"graph.onnx": colour_network()})
+    answer = until(
+        lambda: (got := httpx.post(f"{server.url}/v1/services/objects", content=picture())).status_code == 200 and got
+    )
+    assert answer.json()[0]["label"] == "red"
