@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import io
 import json
 import logging
-import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -15,21 +13,20 @@ from glia.core.log import start_log
 
 
 @pytest.fixture
-def lines(monkeypatch: pytest.MonkeyPatch) -> Iterator[io.StringIO]:
+def lines(capsys: pytest.CaptureFixture[str]) -> Iterator[Callable[[], str]]:
+    """What went to stderr since it was last asked for; afterwards the log is as it was."""
     logger = logging.getLogger("glia")
     before = (logger.handlers[:], logger.level, logger.propagate)
-    stream = io.StringIO()
-    monkeypatch.setattr(sys, "stderr", stream)
-    yield stream
+    yield lambda: capsys.readouterr().err
     logger.handlers[:], logger.propagate = before[0], before[2]
     logger.setLevel(before[1])
 
 
-def test_a_json_line_carries_its_fields(lines: io.StringIO) -> None:
+def test_a_json_line_carries_its_fields(lines: Callable[[], str]) -> None:
     start_log("info", "json")
     extra = {"fields": {"status": 200, "ms": 1.5, "path": Path("/x")}}
     logging.getLogger("glia.access").info("POST %s", "/v1/é\n", extra=extra)
-    (line,) = lines.getvalue().splitlines()
+    (line,) = lines().splitlines()
     found = json.loads(line)
     assert found | {"time": ""} == {
         "time": "",
@@ -43,26 +40,26 @@ def test_a_json_line_carries_its_fields(lines: io.StringIO) -> None:
     assert found["time"].endswith("Z")
 
 
-def test_an_exception_stays_on_the_line_of_its_event(lines: io.StringIO) -> None:
+def test_an_exception_stays_on_the_line_of_its_event(lines: Callable[[], str]) -> None:
     start_log("info", "json")
     try:
         raise KeyError("why")
     except KeyError:
         logging.getLogger("glia.http").exception("failed")
-    (line,) = lines.getvalue().splitlines()
+    (line,) = lines().splitlines()
     assert "KeyError: 'why'" in json.loads(line)["exception"]
 
 
-def test_a_text_line_is_for_people(lines: io.StringIO) -> None:
+def test_a_text_line_is_for_people(lines: Callable[[], str]) -> None:
     start_log("info", "text")
     logging.getLogger("glia.serve").warning("replica up", extra={"fields": {"pid": 3}})
-    assert lines.getvalue().endswith(" W replica up pid=3\n")
+    assert lines().endswith(" W replica up pid=3\n")
 
 
-def test_starting_again_replaces_the_first_and_keeps_the_level(lines: io.StringIO) -> None:
+def test_starting_again_replaces_the_first_and_keeps_the_level(lines: Callable[[], str]) -> None:
     start_log("debug", "json")
     start_log("error", "text")
     logging.getLogger("glia.serve").warning("quiet")
     logging.getLogger("glia.serve").error("loud")
-    assert lines.getvalue().count("\n") == 1
+    assert lines().count("\n") == 1
     assert logging.getLogger("glia").propagate is False

@@ -12,6 +12,9 @@ from pydantic import BaseModel
 
 from glia.core.fields import Media
 
+MARKS = {"$part", "$plain"}
+"""Keys with a meaning here; data that has them itself is wrapped in `$plain`, so that nobody's JSON names a buffer."""
+
 Buffer = bytes | bytearray | memoryview
 
 
@@ -26,7 +29,8 @@ def split(value: Any) -> tuple[Any, list[Buffer]]:
         if isinstance(item, BaseModel):
             return {name: walk(getattr(item, name)) for name in type(item).model_fields}
         if isinstance(item, dict):
-            return {key: walk(inner) for key, inner in item.items()}
+            plain = {key: walk(inner) for key, inner in item.items()}
+            return {"$plain": plain} if MARKS & plain.keys() else plain
         if isinstance(item, list | tuple):
             return [walk(inner) for inner in item]
         return item
@@ -37,6 +41,8 @@ def split(value: Any) -> tuple[Any, list[Buffer]]:
 def join(value: Any, buffers: Sequence[Buffer], media: type[Media] = Media) -> Any:
     """The inverse: places become media again (of class `media`, which fields of a narrower type convert)."""
     if isinstance(value, dict):
+        if "$plain" in value:
+            return {key: join(inner, buffers, media) for key, inner in value["$plain"].items()}
         if "$part" in value:
             return media(bytes(buffers[value["$part"]]), value.get("type"), value.get("name"))
         return {key: join(inner, buffers, media) for key, inner in value.items()}

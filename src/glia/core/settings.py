@@ -74,7 +74,7 @@ class Settings(Mapping[str, Any]):
         file = self.file
         try:
             stored = tomllib.loads(file.read_text()) if file.is_file() else {}
-        except (OSError, tomllib.TOMLDecodeError) as error:
+        except (OSError, ValueError) as error:
             raise SettingError(f"Expected TOML in {file}, received: {error}. Mend or remove the file.") from error
         unknown = set(stored) - {setting.name for setting in TABLE}
         if unknown:
@@ -98,7 +98,7 @@ class Settings(Mapping[str, Any]):
         wanted = " or ".join(setting.choices) or {"int": "a whole number from 0", "str": "text"}[setting.kind.__name__]
         try:
             taken = setting.kind(value)
-        except ValueError:
+        except (ValueError, TypeError):
             taken = None
         if taken is None or (setting.choices and taken not in setting.choices) or (setting.kind is int and taken < 0):
             raise SettingError(f"Setting {setting.name} ({origin}): expected {wanted}, received {value!r}.")
