@@ -13,6 +13,7 @@ from glia.core.card import Card, Example, SourceFile
 from glia.core.errors import ImportFailed, NoModel, NotFound, SourceError
 from glia.core.settings import Settings
 from glia.importers.sniff import importer_for
+from glia.runtime.directory import Directory
 from glia.runtime.onnx_session import OnnxSession
 from glia.runtime.service import Service
 from glia.store import catalog
@@ -154,19 +155,20 @@ def is_close(found: Any, recorded: Any, tolerance: float) -> bool:
 
 
 def fetch_starter(settings: Settings, progress: Progress, report: Callable[[str], None]) -> Card | None:
-    """The starter, when nothing in the store answers its service; None (with one line said) when it cannot be had."""
-    from glia.runtime.directory import Directory
-
+    """The starter, when nothing in the store answers its service; None, with one line said, where it is left out."""
     entry = starter()
-    if settings["starter"] == "no":
-        return None
     try:
         Directory(settings).resolve(entry.service)
         return None
     except NoModel:
         pass
+    if settings["starter"] == "no":
+        report(f"The starter network is left out (GLIA_STARTER=no); later: glia fetch {entry.name}")
+        return None
+    report(f"Fetching the starter network {entry.name} ({entry.bytes / 1e6:.0f} MB)")
     try:
-        return fetch(entry.name, settings, progress, report)
-    except SourceError:
-        report(f"No source of the starter network could be reached; later: glia fetch {entry.name}")
+        return fetch(entry.name, settings, progress, lambda line: log.debug("%s", line))
+    except SourceError as error:
+        log.debug("no starter: %s", error.message)
+        report(f"The starter network cannot be had from here (offline?); later: glia fetch {entry.name}")
         return None

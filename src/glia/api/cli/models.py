@@ -52,7 +52,7 @@ def fetch_with_bar(work: Callable[[jobs.Progress, Callable[[str], None]], T], co
         bar.update(rows[what], completed=done, total=total)
 
     with bar:
-        return work(progress, lambda line: console.print(escape(line)))
+        return work(progress, lambda line: console.print(escape(line), soft_wrap=True))
 
 
 @click.command("fetch")
