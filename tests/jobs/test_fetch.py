@@ -78,9 +78,7 @@ print("stored", card.version, flush=True)
 def write_entry(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., Entry]:
     """Makes the catalog hold one entry, whose network lies in a mirror."""
 
-    def write(
-        answer: str = "tench", licence: str = "CC0-1.0", sources: str = '"mirror"', score: float = 0.5
-    ) -> Entry:
+    def write(answer: str = "tench", licence: str = "CC0-1.0", sources: str = '"mirror"', score: float = 0.5) -> Entry:
         network = colour_network()
         for folder in ("mirror", "broken"):
             (tmp_path / folder / "colours").mkdir(parents=True, exist_ok=True)

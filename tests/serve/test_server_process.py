@@ -14,6 +14,7 @@ import httpx2 as httpx
 import pytest
 
 from glia.core.card import Card
+from glia.serve.pool import memory_bytes
 from house import Server, is_running, picture, until
 
 
@@ -94,6 +95,74 @@ def test_an_empty_store_starts_and_says_what_to_do(serve: Callable[..., Server])
     answer = httpx.post(f"{server.url}/v1/services/objects", content=picture())
     assert (answer.status_code, answer.json()["code"]) == (503, "no-model")
     assert "glia fetch imagenet-efficientnet-lite0" in answer.json()["detail"]
+
+
+def test_an_empty_store_shows_its_page(serve: Callable[..., Server]) -> None:
+    page = httpx.get(serve().url)
+    assert (page.status_code, page.headers["content-type"].partition(";")[0]) == (200, "text/html")
+
+
+def test_a_signal_to_every_process_of_the_service_drains_like_one_to_the_front(
+    serve: Callable[..., Server], tmp_path: Path
+) -> None:
+    server, answers = serve(), []
+    waiting = post(server, f"wait:{tmp_path / 'go'}", answers)
+    until((tmp_path / "go.started").exists)
+    for pid in (*server.replicas(), server.process.pid):
+        os.kill(pid, signal.SIGTERM)
+    until(lambda: httpx.get(f"{server.url}/health").status_code == 503, what="draining")
+    (tmp_path / "go").touch()
+    waiting.join(20)
+    assert answers[0].status_code == 200
+    assert server.process.wait(20) == 0
+
+
+def test_what_does_not_end_in_time_is_answered_with_a_problem(serve: Callable[..., Server], tmp_path: Path) -> None:
+    server, answers = serve(GLIA_DRAIN_S="1"), []
+    waiting = post(server, f"wait:{tmp_path / 'never'}", answers)
+    until((tmp_path / "never.started").exists)
+    replicas = server.replicas()
+    server.process.send_signal(signal.SIGTERM)
+    assert server.process.wait(20) == 0
+    waiting.join(20)
+    assert not [pid for pid in replicas if is_running(pid)]
+
+
+def test_a_client_that_leaves_a_stream_frees_its_place(serve: Callable[..., Server]) -> None:
+    server = serve("--lanes", "1")
+    url, events = f"{server.url}/v1/services/counting", {"accept": "text/event-stream"}
+    for _ in range(3):
+        with httpx.stream("POST", url, json={"upto": 1000}, headers=events, timeout=20) as answer:
+            assert next(answer.iter_lines()) == "event: item"
+    assert httpx.post(url, json={"upto": 2}, timeout=20).json() == [1, 2]
+    assert "Traceback" not in server.log.read_text()
+
+
+def test_the_memory_of_a_stopped_replica_is_given_back(serve: Callable[..., Server], colours: Card) -> None:
+    server = serve("--memory", "1")  # every start ends what is idle
+
+    def settled() -> int:
+        """Ask every service; then the one replica that is left, and what it and the front use [bytes]."""
+        for name, body in bodies.items():
+            assert httpx.post(f"{server.url}/v1/services/{name}", timeout=20, **body).status_code == 200
+        (last,) = until(lambda: len(found := server.replicas()) == 1 and found, what="one replica alone")
+        (facts,) = httpx.get(f"{server.url}/info").json()["replicas"]
+        assert facts["pid"] == last
+        seen.add(last)
+        return memory_bytes(server.process.pid) + memory_bytes(last)
+
+    seen: set[int] = set()
+    bodies: dict[str, Any] = {
+        "objects": {"content": picture()},
+        "counting": {"json": {"upto": 1}},
+        "trouble": {"json": {"order": "say:x"}},
+    }
+    until(lambda: "up replica=trouble" in server.log.read_text(), what="the start of the last service")
+    before = settled()
+    for _ in range(2):
+        after = settled()
+    assert after < before * 1.25
+    assert len([pid for pid in seen if is_running(pid)]) == 1
 
 
 def test_a_model_put_while_serving_is_served(serve: Callable[..., Server], home: Path) -> None:
