@@ -117,7 +117,9 @@ def test_a_signal_to_every_process_of_the_service_drains_like_one_to_the_front(
     assert server.process.wait(20) == 0
 
 
-def test_what_does_not_end_in_time_is_answered_with_a_problem(serve: Callable[..., Server], tmp_path: Path) -> None:
+def test_what_does_not_end_in_time_is_cut_off_and_no_replica_stays(
+    serve: Callable[..., Server], tmp_path: Path
+) -> None:
     server, answers = serve(GLIA_DRAIN_S="1"), []
     waiting = post(server, f"wait:{tmp_path / 'never'}", answers)
     until((tmp_path / "never.started").exists)
@@ -125,6 +127,7 @@ def test_what_does_not_end_in_time_is_answered_with_a_problem(serve: Callable[..
     server.process.send_signal(signal.SIGTERM)
     assert server.process.wait(20) == 0
     waiting.join(20)
+    assert (answers[0].status_code, answers[0].json()["code"]) == (503, "draining")
     assert not [pid for pid in replicas if is_running(pid)]
 
 

@@ -55,6 +55,7 @@ class Server(uvicorn.Server):
                 await state.idle.wait()
         except TimeoutError:
             log.warning("stopping with %d requests unanswered", state.in_flight)
+            await state.door.pool.stop()  # they get a problem that says so, while the connections are still there
         self.should_exit = True
 
 

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import json
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncGenerator, AsyncIterator, Mapping
+from contextlib import aclosing
 from typing import Any
 
 from starlette.responses import JSONResponse, Response, StreamingResponse
@@ -64,13 +65,14 @@ def plain(value: Any) -> Any:
     return value
 
 
-def events(frames: AsyncIterator[Frame], resolved: Resolved) -> StreamingResponse:
+def events(frames: AsyncGenerator[Frame, None], resolved: Resolved) -> StreamingResponse:
     """Server-sent events: `item` for each item, then `end` or `error`."""
 
     async def lines() -> AsyncIterator[bytes]:
         try:
-            async for frame in frames:
-                yield f"event: {frame.kind}\ndata: {json.dumps(plain(value_of(frame, resolved)))}\n\n".encode()
+            async with aclosing(frames):  # a reader that leaves frees the lane at once
+                async for frame in frames:
+                    yield f"event: {frame.kind}\ndata: {json.dumps(plain(value_of(frame, resolved)))}\n\n".encode()
         except GliaError as error:
             yield f"event: error\ndata: {json.dumps(error.problem())}\n\n".encode()
 
