@@ -37,6 +37,9 @@ class Media:
         """The media type by magic number. Raises UnsupportedMedia."""
         return "application/octet-stream"
 
+    def check(self) -> None:
+        """Compare what the header promises with the limits, decoding nothing. Raises MediaTooLarge, DamagedMedia."""
+
     @classmethod
     def from_text(cls, text: str) -> Self:
         """From base64 or a `data:` URL. Raises InputError; addresses are never fetched."""

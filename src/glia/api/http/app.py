@@ -27,6 +27,7 @@ from glia.api.describe import describe, summary
 from glia.api.http import answers, body
 from glia.api.http.guard import Guard
 from glia.api.http.openapi import openapi
+from glia.api.local import apply_limits
 from glia.core.errors import GliaError, InputError, MethodNotAllowed, NoModel, NotFound
 from glia.core.settings import Settings
 from glia.core.task import Request as TaskRequest
@@ -52,6 +53,7 @@ class Door:
         self.settings = settings
         self.directory = Directory(settings)
         self.pool = Pool(settings)
+        apply_limits(settings)
         self._resolved: dict[str, tuple[float, Resolved]] = {}
 
     def resolve(self, ref: str) -> Resolved:

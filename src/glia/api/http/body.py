@@ -6,6 +6,7 @@ import asyncio
 import json
 from collections.abc import AsyncGenerator, Mapping, Sequence
 from dataclasses import dataclass
+from io import BytesIO
 from typing import Any
 from urllib.parse import parse_qsl
 
@@ -32,14 +33,13 @@ async def read_body(http: HttpRequest, limit_bytes: int) -> bytes:
     announced = http.headers.get("content-length", "0")
     if announced.isdigit() and int(announced) > limit_bytes:
         raise _too_large(int(announced), limit_bytes)
-    chunks: list[bytes] = []
-    size = 0
+    # BytesIO grows in place and gives its buffer away uncopied: the body is in memory once.
+    body = BytesIO()
     async for chunk in http.stream():
-        size += len(chunk)
-        if size > limit_bytes:
-            raise _too_large(size, limit_bytes)
-        chunks.append(chunk)
-    return b"".join(chunks)
+        body.write(chunk)
+        if body.tell() > limit_bytes:
+            raise _too_large(body.tell(), limit_bytes)
+    return body.getvalue()
 
 
 def _too_large(size: int, limit: int) -> BodyTooLarge:
