@@ -171,3 +171,16 @@ def test_what_another_process_puts_or_binds_is_seen_at_once(home: Path, director
     assert directory.resolve("objects").models == {"model": "net@1"}
     Directory(directory.settings).bindings.set("mine", {"model": "net"})
     assert directory.resolve("mine").models == {"model": "net@1"}
+
+
+def test_a_binding_to_a_deleted_model_says_how_to_get_out(home: Path, settings: Settings, colours: Card) -> None:
+    directory = Directory(settings)
+    directory.bindings.set("objects", {"model": "colours"})
+    directory.store.delete("colours")
+    with pytest.raises(NoModel, match="glia services unbind objects"):
+        directory.resolve("objects")
+
+
+def test_a_role_that_the_task_lacks_cannot_be_bound(settings: Settings, colours: Card) -> None:
+    with pytest.raises(InputError, match="has no role foo; its roles are model"):
+        Directory(settings).check("objects", {"foo": "colours"})

@@ -88,7 +88,15 @@ class Directory:
             raise InputError(f"Expected NAME@VERSION with a number, received {ref!r}.")
         bound = self.bindings.get(name)
         if bound:
-            return self._bound(name, dict(bound), version)
+            try:
+                return self._bound(name, dict(bound), version)
+            except NotFound as error:
+                if version:  # it is the version asked for that is not there
+                    raise
+                raise NoModel(
+                    f"Service {name} is bound to {', '.join(bound.values())}, which the store lacks: {error.message}. "
+                    f"Bind another model, or let the best one answer: glia services unbind {name}"
+                ) from error
         card = self._best(name)
         if card is not None:
             return self._bound(name, {"model": card.name}, version)
@@ -102,6 +110,12 @@ class Directory:
     def check(self, name: str, roles: Mapping[str, str]) -> None:
         """Whether a service can be bound to these models. Raises NotFound, NoModel, InputError (another task)."""
         resolved = self._bound(name, dict(roles), "")
+        strange = [role for role in roles if role not in resolved.task.roles]
+        if strange:
+            raise InputError(
+                f"{resolved.task.name} has no role {', '.join(strange)}; "
+                f"its roles are {', '.join(resolved.task.roles)}."
+            )
         expected = self.known(name).get("task")
         if expected is not None and expected != resolved.task.name:
             raise InputError(

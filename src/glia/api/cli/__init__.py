@@ -49,3 +49,9 @@ def main() -> None:
         sys.exit(1)
     except BrokenPipeError:
         sys.exit(141)
+    except OSError as error:
+        place = f" {error.filename}" if error.filename else ""
+        click.echo(
+            f"glia: the system refuses{place}: {error.strerror or error}. Check GLIA_HOME and who may write.", err=True
+        )
+        sys.exit(1)
