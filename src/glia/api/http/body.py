@@ -12,7 +12,6 @@ from urllib.parse import parse_qsl
 
 from python_multipart.exceptions import MultipartParseError
 from starlette.formparsers import MultiPartException, MultiPartParser
-from starlette.requests import ClientDisconnect
 from starlette.requests import Request as HttpRequest
 
 from glia.core.errors import BodyTooLarge, InputError
@@ -237,6 +236,3 @@ def deadline_s(http: HttpRequest, most_s: float) -> float:
     if not 0 < asked < float("inf"):
         raise InputError(f"Expected a deadline above 0, received {query or header!r}.")
     return min(asked, most_s)
-
-
-__all__ = ["ClientDisconnect", "deadline_s", "read_request", "read_requests"]
