@@ -12,6 +12,8 @@ from pathlib import Path
 ROOT = Path(__file__).parent.parent
 MARKERS = {
     "hf-xet": 'platform_machine == "x86_64" or platform_machine == "arm64" or platform_machine == "aarch64"',
+    "openvino": 'platform_machine == "x86_64" or platform_machine == "AMD64"',
+    "openvino-telemetry": 'platform_machine == "x86_64" or platform_machine == "AMD64"',
     "uvloop": 'sys_platform != "win32"',
 }
 HEAD = "# Made by `make lock`: exact versions for Linux x86-64 and arm64 and macOS arm64. Torch is outside the lock.\n"
