@@ -21,6 +21,9 @@ _DTYPES = {
     **{f"tensor({kind}{bits})": f"{kind}{bits}" for kind in ("int", "uint") for bits in (8, 16, 32, 64)},
 }
 
+FORBIDDEN = ["WeightBiasQuantization"]
+"""It rounds the weights of layers that a quantised graph leaves in float on purpose, one step for all channels."""
+
 
 def _specs(nodes: list[Any]) -> tuple[TensorSpec, ...]:
     return tuple(
@@ -43,7 +46,9 @@ class OnnxSession:
         options.inter_op_num_threads = 1
         options.log_severity_level = 3
         try:
-            self._session = ort.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
+            self._session = ort.InferenceSession(
+                str(path), options, providers=["CPUExecutionProvider"], disabled_optimizers=FORBIDDEN
+            )
         except Exception as error:
             raise StoreError(f"ONNX Runtime cannot load {path.name}: {str(error).splitlines()[0]}") from error
         self._threads = threads
