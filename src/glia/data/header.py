@@ -266,23 +266,30 @@ _MARKER = re.compile(rb"\xff+[^\x00\xd0-\xd7\xff]", re.DOTALL)
 
 
 def _jpeg(data: bytes) -> Header:
-    orientation = 1
+    orientation, found, parts = 1, None, 0
     for marker, start, end in _jpeg_segments(data, 2):
         if marker == 0xE1 and orientation == 1 and data[start : start + 6] == b"Exif\x00\x00":
             orientation = _orientation(data[start:end])
         elif 0xC0 <= marker <= 0xCF and marker not in (0xC4, 0xC8, 0xCC):
             height, width = struct.unpack_from(">HH", data, start + 1)
-            # A byte count is quick and never too low; only where it is high are the scans counted one by one.
-            if data.count(b"\xff\xda", end) > MAX_SCANS:
-                _count_scans(data, end)
-            return Header("image/jpeg", width, height, orientation)
+            found = Header("image/jpeg", width, height, orientation)
+            # Sequential, one scan of all components: the decoder reads no second one.
+            parts = data[start + 5] if marker in (0xC0, 0xC1) else 0
         elif marker == 0xDA:
+            if found is not None and data[start] != parts:
+                _check_scans(data, start)
             break
-    raise damaged("image/jpeg", "it ends before its size is told")
+    if found is None:
+        raise damaged("image/jpeg", "it ends before its size is told")
+    return found
 
 
-def _count_scans(data: bytes, start: int) -> None:
-    if sum(marker == 0xDA for marker, _, _ in _jpeg_segments(data, start)) > MAX_SCANS:
+def _check_scans(data: bytes, start: int) -> None:
+    """Refuse a progressive file of too many scans, each of which costs a pass over the whole picture."""
+    # A byte count is quick and never too low; only where it is high are the scans counted one by one.
+    if data.count(b"\xff\xda", start) < MAX_SCANS:
+        return
+    if sum(marker == 0xDA for marker, _, _ in _jpeg_segments(data, start)) >= MAX_SCANS:
         raise MediaTooLarge(
             f"Expected a JPEG of at most {MAX_SCANS} scans, received one of more. Save it again as a baseline JPEG."
         )
