@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from typing import NoReturn
 
 from glia.core.errors import DamagedMedia, MediaTooLarge, UnsupportedMedia
+from glia.core.settings import Settings
 
 FORMATS = {
     "image/jpeg": "JPEG",
@@ -53,6 +54,11 @@ def set_limits(new: Limits) -> None:
     """Replace the limits of this process; pictures already decoded are not looked at again."""
     global _limits
     _limits = new
+
+
+def apply_limits(settings: Settings) -> None:
+    """Let this process refuse media above the settings' limits."""
+    set_limits(Limits(settings["max_media_mb"] << 20, settings["max_megapixels"] * 1_000_000))
 
 
 @dataclass(frozen=True)
