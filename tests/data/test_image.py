@@ -14,7 +14,7 @@ from PIL import Image as Pillow
 
 from glia.core.errors import DamagedMedia, MediaTooLarge, UnsupportedMedia
 from glia.core.timing import timed
-from glia.data.header import Limits, limits, set_limits
+from glia.data.limits import Limits, limits, set_limits
 from glia.data.image import Image, _upright
 
 

@@ -8,7 +8,7 @@ from typing import Any
 from glia.api.subject import fields
 from glia.core.fields import Media
 from glia.core.settings import Settings
-from glia.data.header import apply_limits
+from glia.data.limits import apply_limits
 from glia.runtime.directory import Directory
 from glia.runtime.plan import Plan, plan_for
 from glia.runtime.service import Service, load

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+import logging
 from collections.abc import Generator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -10,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from glia.core.card import Card
-from glia.core.errors import InputError, StoreError
+from glia.core.errors import GliaError, InputError, StoreError
 from glia.core.session import Session, Tensors
 from glia.core.task import Request, Task
 from glia.core.timing import step
@@ -19,6 +20,8 @@ from glia.runtime.directory import Resolved
 from glia.runtime.plan import Plan, folder
 from glia.runtime.sessions import open_session
 from glia.store.store import Store
+
+log = logging.getLogger("glia.runtime")
 
 
 class Service:
@@ -116,3 +119,21 @@ def graph_paths(resolved: Resolved, store: Store) -> dict[str, Path]:
             if paths[name].suffix != ".onnx":
                 raise StoreError(f"{model}: expected an .onnx graph, found {graph.file}.")
     return paths
+
+
+def example_request(resolved: Resolved, store: Store) -> Request | None:
+    """The request on the card of a service's model; None where there is none, or it is over the limits."""
+    example = resolved.card.example
+    if example is None:
+        return None
+    contract, folder = resolved.contract, store.get(next(iter(resolved.models.values())), verify=False)
+    fields: dict[str, Any] = dict(example.input)
+    try:
+        for name in contract.media_fields.keys() & fields.keys():
+            value = fields[name]
+            read = [folder.path(file).read_bytes() for file in (value if isinstance(value, list) else [value])]
+            fields[name] = read if isinstance(value, list) else read[0]
+        return contract.request(fields)
+    except (GliaError, OSError, TypeError) as error:
+        log.warning("the example of %s cannot be used: %s", resolved.card.id, error)
+        return None

@@ -15,16 +15,16 @@ import sys
 import threading
 from typing import Any
 
-from glia.core.errors import GliaError
+from glia.core.errors import GliaError, StoreError
 from glia.core.log import start_log
 from glia.core.parts import join, split
 from glia.core.settings import Settings
 from glia.core.task import Request
 from glia.core.timing import step, take_rows, timed
-from glia.data.header import apply_limits
+from glia.data.limits import apply_limits
 from glia.runtime.directory import Directory, Resolved
 from glia.runtime.plan import Plan
-from glia.runtime.service import Service, load
+from glia.runtime.service import Service, example_request, load
 from glia.serve.frames import Frame, receive_frame, send_frame
 from glia.serve.memory import give_back_free_memory, keep_large_buffers_apart
 from glia.serve.tensors import pack, unpack
@@ -73,8 +73,8 @@ class Replica:
             directory = Directory(settings)
             resolved = directory.resolve_models(frame.body["service"], frame.body["models"])
             plan = Plan(**frame.body["plan"])
-            self._service = load(resolved, directory.store, plan)
-            example = _example(self._service, resolved, directory.store)
+            self._service = _load(resolved, directory.store, plan)
+            example = example_request(resolved, directory.store)
         except Exception as error:  # noqa: BLE001  the worker's edge: the front must hear of it
             self._send_error(frame.id, error)
             return
@@ -159,22 +159,16 @@ class Replica:
         self._send(Frame(id, "error", {"problem": error.problem()}))
 
 
-def _example(service: Service, resolved: Resolved, store: Store) -> Request | None:
-    """The request on the card, where there is one that fits the limits in force."""
-    example = service.card.example
-    if example is None:
-        return None
-    folder = store.get(next(iter(resolved.models.values())), verify=False)
-    fields: dict[str, Any] = dict(example.input)
+def _load(resolved: Resolved, store: Store, plan: Plan) -> Service:
+    """Load as planned; where that cannot be done any more (a library is gone, a file), in fp32, and say so."""
     try:
-        for name in service.contract.media_fields.keys() & fields.keys():
-            value = fields[name]
-            read = [folder.path(file).read_bytes() for file in (value if isinstance(value, list) else [value])]
-            fields[name] = read if isinstance(value, list) else read[0]
-        return service.contract.request(fields)
-    except (GliaError, OSError, TypeError):
-        log.warning("the example of %s cannot be read", service.card.id)
-        return None
+        return load(resolved, store, plan)
+    except StoreError as error:
+        plain = Plan(lanes=plan.lanes)
+        if plan == plain:
+            raise
+        log.warning("%s is loaded in fp32, not as tuned: %s", resolved.name, error.message)
+        return load(resolved, store, plain)
 
 
 def _frame(id: int, kind: str, value: Any) -> Frame:

@@ -30,7 +30,7 @@ from glia.api.http.openapi import openapi
 from glia.core.errors import GliaError, InputError, MethodNotAllowed, NoModel, NotFound
 from glia.core.settings import Settings
 from glia.core.task import Request as TaskRequest
-from glia.data.header import apply_limits
+from glia.data.limits import apply_limits
 from glia.runtime.directory import Directory, Resolved
 from glia.serve.frames import Frame
 from glia.serve.pool import Pool
