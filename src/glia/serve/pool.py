@@ -15,13 +15,13 @@ from typing import Any
 
 from glia.core.errors import DeadlineExceeded, Draining, GliaError, Overloaded
 from glia.core.parts import Buffer, split
-from glia.core.session import Tensors
 from glia.core.settings import Settings
 from glia.core.task import Request
 from glia.runtime.directory import Resolved
 from glia.serve.frames import Frame
 from glia.serve.process import Gone, ReplicaProcess, lane_count
-from glia.serve.tensors import pack, unpack
+from glia.serve.statistics import Statistics
+from glia.serve.tensors import Inference, Packed, describe, described
 
 log = logging.getLogger("glia.serve")
 
@@ -33,6 +33,7 @@ class Pool:
         """Starts nothing."""
         self.settings = settings
         self.budget_bytes = (settings["memory"] << 20) or _machine_bytes() * 3 // 4
+        self.statistics = Statistics()
         self.failures: dict[str, str] = {}
         """Replica key to why its last start failed."""
         self._replicas: dict[str, ReplicaProcess] = {}
@@ -44,17 +45,30 @@ class Pool:
     async def predict(self, resolved: Resolved, request: Request, deadline_s: float) -> AsyncGenerator[Frame, None]:
         """Item frames, then the end frame with `value`, `steps` [ms]. Raises GliaError."""
         fields, buffers = split(request)
-        async with aclosing(self._ask(resolved, "predict", {"fields": fields}, buffers, deadline_s)) as frames:
+        asked = self._ask(resolved, "predict", {"fields": fields}, buffers, deadline_s)
+        async with aclosing(self.statistics.counted(resolved.key, 1, asked)) as frames:
             async for frame in frames:
                 yield frame
 
-    async def infer(self, resolved: Resolved, role: str, tensors: Tensors, deadline_s: float) -> Tensors:
-        """Tensors through the graph of one role, past the task. Raises GliaError."""
-        specs, buffers = pack(tensors)
-        body = {"role": role, "tensors": specs}
-        async with aclosing(self._ask(resolved, "infer", body, buffers, deadline_s)) as frames:
+    async def infer(
+        self, resolved: Resolved, inference: Inference, deadline_s: float, *, background: bool = False
+    ) -> tuple[list[Packed], dict[str, float]]:
+        """Tensors through one graph, past the task's answer; the outputs, and `steps` [ms]. Raises GliaError.
+
+        `background`: whether requests of people go first.
+        """
+        specs, buffers = describe(inference.tensors)
+        body = {
+            "role": inference.role,
+            "tensors": specs,
+            "outputs": inference.outputs,
+            "classes": inference.classes,
+            "fields": inference.fields,
+        }
+        asked = self._ask(resolved, "infer", body, buffers, deadline_s)
+        async with aclosing(self.statistics.counted(resolved.key, inference.rows, asked)) as frames:
             async for frame in frames:
-                return unpack(frame.body["tensors"], frame.buffers)
+                return described(frame.body["tensors"], frame.buffers), frame.body["steps"]
         raise AssertionError("an answer without its end")
 
     async def _ask(
@@ -146,6 +160,12 @@ class Pool:
     def used_bytes(self) -> int:
         """Memory of all replicas: proportional set size where the system tells it, resident elsewhere."""
         return sum(memory_bytes(replica.pid) for replica in self._replicas.values() if replica.alive)
+
+    async def unload(self, resolved: Resolved) -> None:
+        """Stop the replica that holds these models."""
+        replica = self._replicas.pop(resolved.key, None)
+        if replica is not None:
+            await replica.stop()
 
     def state(self, resolved: Resolved) -> str:
         """ready, loading, failed, or idle (not started yet)."""
