@@ -242,7 +242,7 @@ def test_pictures_are_refused_by_their_headers_before_a_replica_sees_them(http: 
     for shape, count in (([1, 2], 2), ([0], 0), ([1, 1, 1], 1), ([1001], 1001)):
         assert "encoded files, N from 1 to 1000" in refused(send(*[good] * count, shape=shape))
     assert "in stages" in refused(send(good, path="/v2/models/image-brightness/infer"))
-    assert "row float32" in refused(send(good, path=SUMS))
+    assert "UTF-8" in refused(send(good, path=SUMS))
 
 
 LIES: dict[str, tuple[bytes, str]] = {
@@ -302,6 +302,8 @@ TENSORS: dict[str, tuple[list[Any], bytes, str]] = {
     "a lying element": ([raw_row(5, datatype="BYTES")], b"\xff\xff\xff\xff1", "4,294,967,295 bytes, but 1 follow"),
     "half a length": ([raw_row(3, datatype="BYTES")], bytes(3), "length of 4 bytes"),
     "fewer elements": ([raw_row(4, datatype="BYTES")], bytes(4), "takes 2 elements, received 1"),
+    "more elements": ([raw_row(12, datatype="BYTES")], bytes(12), "takes 2 elements, received more"),
+    "too many elements": ([raw_row(0, datatype="BYTES", shape=[1 << 30])], b"", "at most 1,048,576 elements"),
     "no base64": (
         [row(datatype="BYTES", data=["*", "!"], parameters={"content_type": "base64"})],
         b"",

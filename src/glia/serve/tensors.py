@@ -6,6 +6,7 @@ as in the Open Inference Protocol, so that a client's tensor passes from its HTT
 
 from __future__ import annotations
 
+import itertools
 import math
 import struct
 from collections.abc import Iterable, Mapping, Sequence
@@ -24,6 +25,7 @@ SIZES: Mapping[str, int] = {
 
 MOST_DIMENSIONS = 32
 MOST_ELEMENTS = 1 << 40
+MOST_TEXTS = 1 << 20
 _LENGTH = struct.Struct("<I")
 
 
@@ -56,16 +58,23 @@ class Packed:
         self.check_shape()
         count = math.prod(self.shape)
         if self.dtype == "bytes":
-            found = sum(1 for _ in split_elements(self.name, self.data))
-            if found != count:
-                raise InputError(
-                    f"Tensor {self.name}: {shown(self.shape)} takes {count:,} elements, received {found:,}."
-                )
+            self._check_elements(count)
         elif len(self.data) != count * SIZES[self.dtype]:
             raise InputError(
                 f"Tensor {self.name}: {self.dtype} {shown(self.shape)} takes {count * SIZES[self.dtype]:,} bytes, "
                 f"received {len(self.data):,}."
             )
+
+    def _check_elements(self, count: int) -> None:
+        if count > MOST_TEXTS:
+            raise InputError(
+                f"Tensor {self.name}: expected at most {MOST_TEXTS:,} elements of bytes, received {count:,}."
+            )
+        # Not one further than announced: empty elements are cheap to send and dear to count.
+        found = sum(1 for _ in itertools.islice(split_elements(self.name, self.data), count + 1))
+        if found != count:
+            came = "more" if found > count else f"{found:,}"
+            raise InputError(f"Tensor {self.name}: {shown(self.shape)} takes {count:,} elements, received {came}.")
 
     def elements(self) -> list[memoryview]:
         """The elements of a tensor of dtype `bytes`, uncopied. Raises InputError."""
