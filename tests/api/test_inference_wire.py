@@ -21,6 +21,7 @@ from starlette.testclient import TestClient
 from glia.api.http.app import build_app
 from glia.api.http.inference_wire import DTYPES
 from glia.core.settings import Settings
+from glia.serve.pool import Pool
 from glia.serve.tensors import join_elements
 from glia.store.store import Store
 from house import EXTRA_TASKS, colour_card, colour_network, picture, sum_card
@@ -525,3 +526,27 @@ def test_the_description_has_the_protocol(http: TestClient) -> None:
     served = {route.path for route in http.app.routes if isinstance(route, Route)}  # type: ignore[attr-defined]
     named = {path for path in paths if path.startswith("/v2")}
     assert named == {path for path in served if path.startswith("/v2") and "{version}" not in path}
+
+
+@pytest.mark.parametrize(
+    ("parameters", "deadline_s", "background"),
+    [
+        ({}, 60, False),
+        ({"priority": 0, "timeout": 0}, 60, False),
+        ({"priority": 1, "timeout": 500_000}, 0.5, False),
+        ({"priority": 2, "timeout": 10**12}, 60, True),
+        ({"priority": 9}, 60, True),
+    ],
+)
+def test_timeout_and_priority_reach_the_pool(
+    own: Any, monkeypatch: pytest.MonkeyPatch, parameters: dict[str, int], deadline_s: float, background: bool
+) -> None:
+    seen: list[Any] = []
+
+    async def infer(pool: Pool, *arguments: Any, **options: Any) -> Any:
+        seen.append((arguments[2], options))
+        return [], {}
+
+    monkeypatch.setattr(Pool, "infer", infer)
+    assert ask(own(), {"inputs": [row()], "parameters": parameters}, OBJECTS).status_code == 200
+    assert seen == [(deadline_s, {"background": background})]
