@@ -22,6 +22,7 @@ from glia.runtime.directory import Resolved
 from glia.serve.frames import Frame
 from glia.serve.process import Gone, ReplicaProcess, lane_count
 from glia.serve.tensors import pack, unpack
+from glia.serve.watch import Watch
 
 log = logging.getLogger("glia.serve")
 
@@ -35,6 +36,7 @@ class Pool:
         self.budget_bytes = (settings["memory"] << 20) or _machine_bytes() * 3 // 4
         self.failures: dict[str, str] = {}
         """Replica key to why its last start failed."""
+        self.watch = Watch()
         self._replicas: dict[str, ReplicaProcess] = {}
         self._starting: dict[str, asyncio.Task[ReplicaProcess]] = {}
         self._asked: Counter[str] = Counter()
@@ -44,7 +46,8 @@ class Pool:
     async def predict(self, resolved: Resolved, request: Request, deadline_s: float) -> AsyncGenerator[Frame, None]:
         """Item frames, then the end frame with `value`, `steps` [ms]. Raises GliaError."""
         fields, buffers = split(request)
-        async with aclosing(self._ask(resolved, "predict", {"fields": fields}, buffers, deadline_s)) as frames:
+        asked = self._ask(resolved, "predict", {"fields": fields}, buffers, deadline_s)
+        async with aclosing(self.watch.watched(resolved.name, asked)) as frames:
             async for frame in frames:
                 yield frame
 
@@ -52,7 +55,8 @@ class Pool:
         """Tensors through the graph of one role, past the task. Raises GliaError."""
         specs, buffers = pack(tensors)
         body = {"role": role, "tensors": specs}
-        async with aclosing(self._ask(resolved, "infer", body, buffers, deadline_s)) as frames:
+        asked = self._ask(resolved, "infer", body, buffers, deadline_s)
+        async with aclosing(self.watch.watched(resolved.name, asked)) as frames:
             async for frame in frames:
                 return unpack(frame.body["tensors"], frame.buffers)
         raise AssertionError("an answer without its end")
@@ -116,12 +120,15 @@ class Pool:
                 await dead.stop()
                 del self._replicas[key]
             await self._make_room()
-            replica = ReplicaProcess(resolved, self.settings)
+            replica = ReplicaProcess(resolved, self.settings, self.watch.died)
+            began = time.perf_counter()
             await replica.start()
+            self.watch.started(key, time.perf_counter() - began)
             self.failures.pop(key, None)
             self._replicas[key] = replica
         except GliaError as error:
             self.failures[key] = error.message
+            self.watch.start_failed(key)
             raise
         finally:
             # Here, not in a callback: whoever asks next must not be handed a start that is over.
@@ -138,6 +145,7 @@ class Pool:
                 return
             oldest = min(idle, key=lambda replica: replica.last_used)
             log.info("replica evicted", extra={"fields": {"replica": oldest.key, "budget_mb": self.budget_bytes >> 20}})
+            self.watch.evicted(oldest.key)
             # It stays on the list until it is gone, so that stopping the pool halfway through forgets no process.
             await oldest.stop()
             if self._replicas.get(oldest.key) is oldest:
@@ -164,10 +172,12 @@ class Pool:
                 "pid": replica.pid,
                 "lanes": replica.lanes,
                 "waiting": replica.waiting,
+                "executing": replica.executing,
+                "idle_s": round(time.monotonic() - replica.last_used, 1),
                 "memory_bytes": memory_bytes(replica.pid),
                 "sessions": replica.facts,
             }
-            for replica in self._replicas.values()
+            for replica in list(self._replicas.values())
             if replica.alive
         ]
 

@@ -10,7 +10,7 @@ import socket
 import subprocess
 import sys
 import time
-from collections.abc import AsyncGenerator, Mapping, Sequence
+from collections.abc import AsyncGenerator, Callable, Mapping, Sequence
 from contextlib import aclosing, suppress
 from typing import Any
 
@@ -36,8 +36,8 @@ class Gone(Exception):
 class ReplicaProcess:
     """One replica, seen from the event loop. The queue is here: a crash costs only what was executing."""
 
-    def __init__(self, resolved: Resolved, settings: Settings) -> None:
-        """Starts nothing yet."""
+    def __init__(self, resolved: Resolved, settings: Settings, died: Callable[[str], None] = lambda key: None) -> None:
+        """Starts nothing yet. `died` is told its key when the process ends by itself."""
         self.resolved = resolved
         self.key = resolved.key
         self.lanes = lane_count(settings)
@@ -46,6 +46,7 @@ class ReplicaProcess:
         self.alive = False
         self.waiting = 0
         self._settings = settings
+        self._tell_died = died
         self._ids = itertools.count(1)
         self._answers: dict[int, asyncio.Queue[Frame]] = {}
         self._executing: dict[int, asyncio.TimerHandle | None] = {}
@@ -117,6 +118,11 @@ class ReplicaProcess:
         """Whether anything waits for it or runs in it."""
         return bool(self.waiting or self._executing)
 
+    @property
+    def executing(self) -> int:
+        """Requests that hold a lane."""
+        return len(self._executing)
+
     async def call(
         self, kind: str, body: Mapping[str, Any], buffers: Sequence[Buffer], deadline: float
     ) -> AsyncGenerator[Frame, None]:
@@ -187,6 +193,7 @@ class ReplicaProcess:
         except BadFrame:
             log.exception("replica sent what is no frame", extra={"fields": {"replica": self.key, "pid": self.pid}})
         self._end(self._died())
+        self._tell_died(self.key)
         self._process.kill()  # no more than a reminder: whoever closes its socket is about to end
         status = await asyncio.to_thread(self._process.wait)
         log.error("replica ended", extra={"fields": {"replica": self.key, "pid": self.pid, "status": status}})

@@ -18,7 +18,7 @@ from starlette.middleware import Middleware
 from starlette.middleware.cors import CORSMiddleware
 from starlette.requests import ClientDisconnect
 from starlette.requests import Request as HttpRequest
-from starlette.responses import FileResponse, JSONResponse, Response
+from starlette.responses import JSONResponse, Response
 from starlette.routing import Mount, Route
 from starlette.staticfiles import StaticFiles
 
@@ -27,6 +27,8 @@ from glia.api.describe import describe, summary
 from glia.api.http import answers, body
 from glia.api.http.guard import Guard
 from glia.api.http.openapi import openapi
+from glia.api.http.pages import PAGES, UI, icon, page
+from glia.api.http.watching import Watching, noted
 from glia.api.local import apply_limits
 from glia.core.errors import GliaError, InputError, MethodNotAllowed, NoModel, NotFound
 from glia.core.settings import Settings
@@ -39,7 +41,6 @@ log = logging.getLogger("glia.http")
 
 T = TypeVar("T")
 
-UI = Path(__file__).parent.parent / "ui"
 SAMPLES = Path(glia.store.__file__).parent / "samples"
 FRESH_S = 1.0
 """How long a resolution is reused: a model fetched or bound by another process is served after this."""
@@ -53,6 +54,7 @@ class Door:
         self.settings = settings
         self.directory = Directory(settings)
         self.pool = Pool(settings)
+        self.watching = Watching(self.pool, self.directory, self.resolve)
         apply_limits(settings)
         self._resolved: dict[str, tuple[float, Resolved]] = {}
 
@@ -70,27 +72,28 @@ class Door:
     async def predict(self, http: HttpRequest) -> Response:
         """One request to a service."""
         resolved = self.resolve(http.path_params["name"])
-        limit_s = body.deadline_s(http, self.settings["deadline_s"])
-        request = await body.read_request(http, resolved.contract, self.settings["max_body_mb"] << 20)
-        frames = self.pool.predict(resolved, request, limit_s)
-        http.state.log.update(service=resolved.name, batch=1)
+        with self.pool.watch.refusals(resolved.name):
+            limit_s = body.deadline_s(http, self.settings["deadline_s"])
+            request = await body.read_request(http, resolved.contract, self.settings["max_body_mb"] << 20)
+        frames = noted(http.state.log, resolved, self.pool.predict(resolved, request, limit_s))
         accept = http.headers.get("accept", "")
         if "text/event-stream" in accept:
             return answers.events(frames, resolved)
         frame = await while_connected(http, last(frames))
-        http.state.log.update({f"{name}_ms": round(ms, 1) for name, ms in frame.body["steps"].items()})
         return answers.answer(frame, resolved, accept)
 
     async def batch(self, http: HttpRequest) -> Response:
         """Many requests to a service: a list of answers or problems, one each, in their order."""
         resolved = self.resolve(http.path_params["name"])
-        limit_s = body.deadline_s(http, self.settings["deadline_s"])
-        requests = await body.read_requests(http, resolved.contract, self.settings["max_body_mb"] << 20)
+        with self.pool.watch.refusals(resolved.name):
+            limit_s = body.deadline_s(http, self.settings["deadline_s"])
+            requests = await body.read_requests(http, resolved.contract, self.settings["max_body_mb"] << 20)
         # No more at a time than a few lanes' worth: a batch must not fill the queue that single requests wait in.
         room = asyncio.Semaphore(2 * (await self.pool.replica(resolved)).lanes)
 
         async def one(request: TaskRequest | InputError) -> Any:
             if isinstance(request, InputError):
+                self.pool.watch.refused(resolved.name, request)
                 return request.problem()
             async with room:
                 try:
@@ -99,7 +102,7 @@ class Door:
                     return error.problem()
             return answers.plain(answers.value_of(frame, resolved))
 
-        http.state.log.update(service=resolved.name, batch=len(requests))
+        http.state.log.update(service=resolved.name, replica=resolved.key, batch=len(requests))
         results = await while_connected(http, asyncio.gather(*(one(request) for request in requests)))
         return JSONResponse(list(results), headers={"x-glia-model": answers.model_header(resolved)})
 
@@ -215,12 +218,6 @@ def _routes(door: Door) -> list[Route | Mount]:
 
         return Route(path, handle, methods=list(handlers), name=path)
 
-    async def page(http: HttpRequest) -> Response:
-        return FileResponse(UI / "index.html")
-
-    async def docs(http: HttpRequest) -> Response:
-        return FileResponse(UI / "docs.html")
-
     services = [
         one
         for prefix in ("/v1/services", "/models")
@@ -230,8 +227,10 @@ def _routes(door: Door) -> list[Route | Mount]:
         )
     ]
     return [
-        route("/", GET=page),
-        route("/docs", GET=docs),
+        *(route(path, GET=page(path)) for path in PAGES),
+        route("/favicon.ico", GET=icon),
+        route("/metrics", GET=door.watching.metrics),
+        route("/v1/status", GET=door.watching.status),
         route("/health", GET=door.health),
         route("/info", GET=door.info),
         route("/openapi.json", GET=door.openapi),
@@ -275,4 +274,5 @@ def build_app(settings: Settings) -> Starlette:
     app.state.idle = asyncio.Event()
     app.state.idle.set()
     app.state.door = door
+    app.state.watch = door.pool.watch
     return app
