@@ -202,6 +202,18 @@ def test_an_answer_is_counted_with_its_rows(watch: Watch) -> None:
     assert counts.rows.sum == 4
 
 
+def test_a_request_of_several_rows_counts_them_where_no_batcher_did(watch: Watch) -> None:
+    async def plain() -> AsyncGenerator[Frame, None]:
+        yield Frame(1, "end", {"steps": {}})
+
+    async def read() -> None:
+        async for _ in watch.watched("objects", plain(), rows=3):
+            pass
+
+    asyncio.run(read())
+    assert watch.services["objects"].rows.sum == 3
+
+
 @pytest.mark.parametrize(
     "error", [Overloaded("full"), DeadlineExceeded("late"), InputError("wrong"), ValueError("a bug")]
 )

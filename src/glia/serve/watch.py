@@ -76,8 +76,13 @@ class Watch:
             counts = self.services.setdefault(name, Counts())
         return counts
 
-    async def watched(self, service: str, frames: AsyncGenerator[Frame, None]) -> AsyncGenerator[Frame, None]:
-        """The same frames; their request is counted when it ends, however it ends."""
+    async def watched(
+        self, service: str, frames: AsyncGenerator[Frame, None], rows: int = 1
+    ) -> AsyncGenerator[Frame, None]:
+        """The same frames; their request is counted when it ends, however it ends.
+
+        `rows`: how many it is by itself, where no end frame says how many ran together.
+        """
         counts = self.service(service)
         counts.in_flight += 1
         start = time.perf_counter()
@@ -86,7 +91,7 @@ class Watch:
             async with aclosing(frames):
                 async for frame in frames:
                     if frame.kind == "end":
-                        code, body = OK, frame.body
+                        code, body = OK, {"batch": rows, **frame.body}
                     yield frame
         except GliaError as error:
             code = error.code
