@@ -23,6 +23,7 @@ from glia.serve.memory import machine_bytes, read_memory
 from glia.serve.process import Gone, ReplicaProcess
 from glia.serve.statistics import Statistics
 from glia.serve.tensors import Inference, Packed, describe, described
+from glia.serve.watch import Watch
 
 log = logging.getLogger("glia.serve")
 
@@ -42,6 +43,7 @@ class Pool:
         self.statistics = Statistics()
         self.failures: dict[str, str] = {}
         """Replica key to why its last start failed, or why it last ended."""
+        self.watch = Watch()
         self._replicas: dict[str, ReplicaProcess] = {}
         self._starting: dict[str, asyncio.Task[ReplicaProcess]] = {}
         self._leaving: dict[str, asyncio.Task[None]] = {}
@@ -66,7 +68,8 @@ class Pool:
         """
         fields, buffers = split(request)
         asked = self._ask(resolved, "predict", {"fields": fields}, buffers, deadline_s, background)
-        async with aclosing(self.statistics.counted(resolved.key, 1, asked)) as frames:
+        watched = self.watch.watched(resolved.name, self.statistics.counted(resolved.key, 1, asked))
+        async with aclosing(watched) as frames:
             async for frame in frames:
                 yield frame
 
@@ -86,7 +89,8 @@ class Pool:
             "fields": inference.fields,
         }
         asked = self._ask(resolved, "infer", body, buffers, deadline_s, background)
-        async with aclosing(self.statistics.counted(resolved.key, inference.rows, asked)) as frames:
+        watched = self.watch.watched(resolved.name, self.statistics.counted(resolved.key, inference.rows, asked))
+        async with aclosing(watched) as frames:
             async for frame in frames:
                 return described(frame.body["tensors"], frame.buffers), frame.body["steps"]
         raise AssertionError("an answer without its end")
@@ -182,7 +186,9 @@ class Pool:
                 del self._replicas[key]
             await self._make_room(resolved)
             replica = ReplicaProcess(resolved, self.settings, self._died)
+            began = time.perf_counter()
             await replica.start()
+            self.watch.started(key, time.perf_counter() - began)
             await self._measure([replica])
             self.failures.pop(key, None)
             self._replicas[key] = replica
@@ -190,6 +196,7 @@ class Pool:
             self.failures[key] = error.message
             if not isinstance(error, Overloaded):
                 self._backoff.note(key, error.message)
+                self.watch.start_failed(key)
             raise
         finally:
             self._reserved.pop(key, None)
@@ -199,6 +206,7 @@ class Pool:
         return replica
 
     def _died(self, replica: ReplicaProcess, status: int) -> None:
+        self.watch.died(replica.key)
         if self._replicas.get(replica.key) is replica:
             why = f"its process ended with {f'signal {-status}' if status < 0 else f'status {status}'}"
             if self._backoff.note(replica.key, why):
@@ -257,6 +265,7 @@ class Pool:
                         del self._replicas[key]
                     self._leaving.pop(key, None)
 
+            (self.watch.evicted if why == "evicted" else self.watch.unloaded)(key)
             log.info("replica %s", why, extra={"fields": {"replica": key, "budget_mb": self.budget_bytes >> 20}})
             self._leaving[key] = asyncio.create_task(leave(), name=f"stop {key}")
         await asyncio.shield(self._leaving[key])
@@ -338,7 +347,7 @@ class Pool:
                 "peak_bytes": replica.memory.peak,
                 "sessions": replica.facts,
             }
-            for replica in self._replicas.values()
+            for replica in list(self._replicas.values())
             if replica.alive
         ]
 

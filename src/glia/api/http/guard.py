@@ -85,14 +85,18 @@ class Guard:
             if status == 0:
                 await problem(error, request_id)(scope, receive, send_safely)
             fields["error"] = error.code
+        status = status or 499
+        shared.watch.answered(status)
+        # What asks every second would drown the rest.
+        level = logging.DEBUG if fields.pop("quiet", False) else logging.INFO
         line = {
             "id": request_id,
-            "status": status or 499,
+            "status": status,
             "ms": round((time.perf_counter() - start) * 1e3, 1),
             **fields,
         }
         # Quoted as it came: a line break in a path must not begin a line of the log.
-        log.info("%s %s", scope["method"], quote(scope["path"]), extra={"fields": line})
+        log.log(level, "%s %s", scope["method"], quote(scope["path"]), extra={"fields": line})
 
     def _check(self, scope: Scope, headers: Headers) -> None:
         if scope["path"].removeprefix(scope.get("root_path", "")) == "/health":
