@@ -303,7 +303,7 @@ class Pool:
             await asyncio.sleep(TEND_S)
             try:
                 now = time.monotonic()
-                # Those idle for longer cannot have changed: a replica gives back what it can soon after its last answer.
+                # Those idle for longer have not changed: a replica gives back what it can soon after its last answer.
                 used = [r for r in self._replicas.values() if r.alive and (r.busy or now - r.last_used < 3 * TEND_S)]
                 await self._measure(used)
                 await self._evict()

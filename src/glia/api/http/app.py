@@ -59,18 +59,21 @@ class Door:
         self.pool = Pool(settings)
         self.watching = Watching(self.pool, self.directory, self.resolve)
         apply_limits(settings)
-        self._resolved: dict[str, tuple[float, Resolved]] = {}
+        self._resolved: dict[str, Resolved] = {}
+        self._stamp: object = None
+        self._looked = -FRESH_S
 
     def resolve(self, ref: str) -> Resolved:
-        """A service by name, from memory if it was asked for just now."""
+        """A service by name, from memory as long as nothing has changed in the store and the bindings."""
         now = time.monotonic()
-        seen = self._resolved.get(ref)
-        if seen is None or now - seen[0] > FRESH_S:
-            if len(self._resolved) > 1000:
+        if now - self._looked > FRESH_S:
+            stamp, self._looked = self.directory.stamp(), now
+            if stamp != self._stamp or len(self._resolved) > 1000:
+                self._stamp = stamp
                 self._resolved.clear()
-            seen = (now, self.directory.resolve(ref))
-            self._resolved[ref] = seen
-        return seen[1]
+        if ref not in self._resolved:
+            self._resolved[ref] = self.directory.resolve(ref)
+        return self._resolved[ref]
 
     async def predict(self, http: HttpRequest) -> Response:
         """One request to a service."""
@@ -158,16 +161,16 @@ class Door:
 
     async def tidy(self) -> None:
         """Unload what was served once and is now bound to another model, or deleted; as long as the server is up."""
+        known: dict[str, str] = {}
         while True:
             await asyncio.sleep(TIDY_S)
-            for ref in list(self._resolved):
+            known |= {ref: resolved.key for ref, resolved in self._resolved.items()}
+            for ref in list(known):
                 try:
-                    await asyncio.to_thread(self.directory.resolve, ref)
+                    known[ref] = self.resolve(ref).key
                 except GliaError:
-                    self._resolved.pop(ref, None)
-                else:
-                    self.resolve(ref)
-            await self.pool.retain({resolved.key for _, resolved in self._resolved.values()})
+                    del known[ref]
+            await self.pool.retain(set(known.values()))
 
     async def warm(self) -> None:
         """Load what is bound before the first request asks; a failure is shown, not fatal."""
