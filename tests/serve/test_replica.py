@@ -320,7 +320,7 @@ def test_the_budget_ends_the_replica_that_was_idle_longest(settings: Settings) -
         oldest, kept = await pool.replica(comparison), await pool.replica(counting)
         kept = await pool.replica(counting)
         assert await ask(pool, counting, upto=1) == [1]
-        pool.budget_bytes = pool.used_bytes() * 5 // 4
+        pool.budget_bytes = pool.used_bytes() + (40 << 20)
         third = await pool.replica(directory.resolve("image-brightness"))
         assert {facts["pid"] for facts in pool.facts()} == {kept.pid, third.pid}
         assert not Path(f"/proc/{oldest.pid}").exists()
@@ -351,7 +351,12 @@ def bare_replica() -> Iterator[tuple[subprocess.Popen[bytes], socket.socket]]:
 
 
 def load_frame(settings: Settings, service: str, lanes: int = 1) -> Frame:
-    body = {"service": service, "models": {}, "settings": {**settings, "home": str(settings.home)}, "lanes": lanes}
+    body = {
+        "service": service,
+        "models": {},
+        "settings": {**settings, "home": str(settings.home)},
+        "plan": {"lanes": lanes},
+    }
     return Frame(1, "load", body)
 
 

@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from typing import NoReturn
 
 from glia.core.errors import DamagedMedia, MediaTooLarge, UnsupportedMedia
+from glia.data.limits import limits
 
 FORMATS = {
     "image/jpeg": "JPEG",
@@ -30,29 +31,6 @@ MAX_PARTS = 20_000
 
 MAX_SCANS = 100
 """Passes of a progressive JPEG; encoders write about ten, and each makes the decoder visit every pixel again."""
-
-
-@dataclass(frozen=True)
-class Limits:
-    """How much one picture may promise: encoded `bytes`, `pixels` in all, and the longer `side` [px]."""
-
-    bytes: int = 32 * 2**20
-    pixels: int = 64_000_000
-    side: int = 32_768
-
-
-_limits = Limits()
-
-
-def limits() -> Limits:
-    """The limits in force in this process."""
-    return _limits
-
-
-def set_limits(new: Limits) -> None:
-    """Replace the limits of this process; pictures already decoded are not looked at again."""
-    global _limits
-    _limits = new
 
 
 @dataclass(frozen=True)
@@ -188,9 +166,9 @@ def read_header(data: bytes) -> Header:
     found = media_type(data)
     if found is None:
         refuse(data)
-    if len(data) > _limits.bytes:
+    if len(data) > limits().bytes:
         raise MediaTooLarge(
-            f"Expected at most {_limits.bytes:,} bytes, received a picture ({FORMATS[found]}) of {len(data):,}. "
+            f"Expected at most {limits().bytes:,} bytes, received a picture ({FORMATS[found]}) of {len(data):,}. "
             "Compress it more."
         )
     try:
@@ -205,9 +183,9 @@ def check_size(found: str, width: int, height: int) -> None:
     """Raise DamagedMedia for a picture without pixels and MediaTooLarge for one above the limits [px]."""
     if width < 1 or height < 1:
         raise damaged(found, f"its header says {width} x {height} pixels")
-    if width * height > _limits.pixels or max(width, height) > _limits.side:
+    if width * height > limits().pixels or max(width, height) > limits().side:
         raise MediaTooLarge(
-            f"Expected at most {_limits.pixels / 1e6:g} megapixels and {_limits.side:,} pixels a side, received "
+            f"Expected at most {limits().pixels / 1e6:g} megapixels and {limits().side:,} pixels a side, received "
             f"a picture ({FORMATS[found]}) of {width:,} x {height:,} pixels ({width * height / 1e6:,.1f} megapixels). "
             "Scale it down."
         )

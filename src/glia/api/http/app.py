@@ -29,10 +29,10 @@ from glia.api.http.guard import Guard
 from glia.api.http.openapi import openapi
 from glia.api.http.pages import PAGES, UI, icon, page
 from glia.api.http.watching import Watching, noted
-from glia.api.local import apply_limits
 from glia.core.errors import GliaError, InputError, MethodNotAllowed, NoModel, NotFound
 from glia.core.settings import Settings
 from glia.core.task import Request as TaskRequest
+from glia.data.limits import apply_limits
 from glia.runtime.directory import Directory, Resolved
 from glia.serve.frames import Frame
 from glia.serve.pool import Pool
@@ -42,6 +42,8 @@ log = logging.getLogger("glia.http")
 T = TypeVar("T")
 
 SAMPLES = Path(glia.store.__file__).parent / "samples"
+TIDY_S = 5.0
+"""How often replicas are looked for that nothing is served by any more."""
 FRESH_S = 1.0
 """How long a resolution is reused: a model fetched or bound by another process is served after this."""
 
@@ -54,7 +56,7 @@ class Door:
         self.settings = settings
         self.directory = Directory(settings)
         self.pool = Pool(settings)
-        self.watching = Watching(self.pool, self.directory, self.resolve)
+        self.watching = Watching(self.pool, self.directory)
         apply_limits(settings)
         self._resolved: dict[str, tuple[float, Resolved]] = {}
 
@@ -97,7 +99,7 @@ class Door:
                 return request.problem()
             async with room:
                 try:
-                    frame = await last(self.pool.predict(resolved, request, limit_s))
+                    frame = await last(self.pool.predict(resolved, request, limit_s, background=True))
                 except GliaError as error:
                     return error.problem()
             return answers.plain(answers.value_of(frame, resolved))
@@ -152,6 +154,19 @@ class Door:
             with contextlib.suppress(GliaError):
                 resolved.append(self.resolve(name))
         return JSONResponse(openapi(resolved, http.scope.get("root_path", ""), bool(self.settings["api_key"])))
+
+    async def tidy(self) -> None:
+        """Unload what was served once and is now bound to another model, or deleted; as long as the server is up."""
+        while True:
+            await asyncio.sleep(TIDY_S)
+            for ref in list(self._resolved):
+                try:
+                    await asyncio.to_thread(self.directory.resolve, ref)
+                except GliaError:
+                    self._resolved.pop(ref, None)
+                else:
+                    self.resolve(ref)
+            await self.pool.retain({resolved.key for _, resolved in self._resolved.values()})
 
     async def warm(self) -> None:
         """Load what is bound before the first request asks; a failure is shown, not fatal."""
@@ -247,10 +262,11 @@ def build_app(settings: Settings) -> Starlette:
 
     @contextlib.asynccontextmanager
     async def lifespan(app: Starlette) -> AsyncIterator[None]:
-        warming = asyncio.create_task(door.warm())
+        beside = [asyncio.create_task(door.warm()), asyncio.create_task(door.tidy())]
         yield
-        warming.cancel()
-        await asyncio.gather(warming, return_exceptions=True)
+        for task in beside:
+            task.cancel()
+        await asyncio.gather(*beside, return_exceptions=True)
         await door.pool.stop()
 
     middleware = [Middleware(Guard, api_key=settings["api_key"])]
