@@ -18,6 +18,7 @@ _DTYPES = {
     "tensor(float16)": "float16",
     "tensor(double)": "float64",
     "tensor(bool)": "bool",
+    "tensor(string)": "bytes",
     **{f"tensor({kind}{bits})": f"{kind}{bits}" for kind in ("int", "uint") for bits in (8, 16, 32, 64)},
 }
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import inspect
 import logging
-from collections.abc import Generator, Mapping, Sequence
+from collections.abc import Collection, Generator, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +22,8 @@ from glia.runtime.sessions import open_session
 from glia.store.store import Store
 
 log = logging.getLogger("glia.runtime")
+LARGEST_ANSWER_BYTES = 256 << 20
+"""Raw outputs that one request may collect over its media: they are all in memory before the first is sent."""
 
 
 class Service:
@@ -88,10 +90,50 @@ class Service:
         return session.run(batch) if session is not None else batch
 
     def infer(self, role: str, tensors: Tensors) -> Tensors:
-        """Raw tensors through one graph, past the task. Raises InputError."""
+        """Raw tensors through one graph (the first, where the role is empty), past the task. Raises InputError."""
+        return self._session(role).run(tensors)
+
+    def infer_media(self, role: str, xs: Iterable[Request]) -> Tensors:
+        """Raw outputs of one graph for requests that were preprocessed as the task does, one by one, stacked on axis 0.
+
+        Raises InputError, also where the rows cannot be stacked or are larger than an answer may be.
+        """
+        session, rows, size = self._session(role), list[Tensors](), 0
+        for x in xs:
+            with step("preprocess"):
+                sample = self.task.preprocess(x, self.card)
+            with step("run"):
+                rows.append(session.run({name: value[np.newaxis] for name, value in sample.items()}))
+            size += sum(value.nbytes for value in rows[-1].values())
+            if size > LARGEST_ANSWER_BYTES:
+                raise InputError(
+                    f"Expected outputs of at most {LARGEST_ANSWER_BYTES >> 20} MB in all; "
+                    f"the first {len(rows)} inputs gave more. Send fewer at once."
+                )
+        outputs: Tensors = {}
+        for name in rows[0] if rows else ():
+            values = [row[name] for row in rows]
+            if len(rows) > 1 and any(value.shape[:1] != (1,) or value.shape != values[0].shape for value in values):
+                raise InputError(
+                    f"Output {name} has other sizes for other inputs, so that they cannot be stacked. "
+                    "Send one at a time."
+                )
+            outputs[name] = np.concatenate(values) if len(rows) > 1 else values[0]
+        return outputs
+
+    def check_outputs(self, role: str, names: Collection[str]) -> None:
+        """Whether a graph gives these outputs. Raises InputError."""
+        given = [spec.name for spec in self._session(role).outputs]
+        for name in names:
+            if name not in given:
+                raise InputError(f"No output is named {name!r}; there are {', '.join(given)}.")
+
+    def _session(self, role: str) -> Session:
+        """The session of a role, or the first one. Raises InputError."""
+        role = role or next(iter(self.sessions), "model")
         if role not in self.sessions:
             raise InputError(f"No graph has the role {role!r}; there are {', '.join(self.sessions) or 'none'}.")
-        return self.sessions[role].run(tensors)
+        return self.sessions[role]
 
 
 def load(resolved: Resolved, store: Store, plan: Plan | None = None) -> Service:

@@ -13,7 +13,6 @@ from typing import Any
 
 from glia.core.errors import DeadlineExceeded, Draining, GliaError, Overloaded
 from glia.core.parts import Buffer, split
-from glia.core.session import Tensors
 from glia.core.settings import Settings
 from glia.core.task import Request
 from glia.runtime.directory import Resolved
@@ -22,7 +21,8 @@ from glia.serve.backoff import Backoff
 from glia.serve.frames import Frame
 from glia.serve.memory import machine_bytes, read_memory
 from glia.serve.process import Gone, ReplicaProcess
-from glia.serve.tensors import pack, unpack
+from glia.serve.statistics import Statistics
+from glia.serve.tensors import Inference, Packed, describe, described
 from glia.serve.watch import Watch
 
 log = logging.getLogger("glia.serve")
@@ -40,6 +40,7 @@ class Pool:
         """Starts nothing."""
         self.settings = settings
         self.budget_bytes = (settings["memory"] << 20) or machine_bytes() * 3 // 4
+        self.statistics = Statistics()
         self.failures: dict[str, str] = {}
         """Replica key to why its last start failed, or why it last ended."""
         self.watch = Watch()
@@ -67,20 +68,31 @@ class Pool:
         """
         fields, buffers = split(request)
         asked = self._ask(resolved, "predict", {"fields": fields}, buffers, deadline_s, background)
-        async with aclosing(self.watch.watched(resolved.name, asked)) as frames:
+        counted = self.statistics.counted(resolved.key, 1, asked)
+        async with aclosing(self.watch.watched(resolved.name, counted)) as frames:
             async for frame in frames:
                 yield frame
 
     async def infer(
-        self, resolved: Resolved, role: str, tensors: Tensors, deadline_s: float, background: bool = False
-    ) -> Tensors:
-        """Tensors through the graph of one role, past the task. Raises GliaError."""
-        specs, buffers = pack(tensors)
-        body = {"role": role, "tensors": specs}
+        self, resolved: Resolved, inference: Inference, deadline_s: float, *, background: bool = False
+    ) -> tuple[list[Packed], dict[str, float]]:
+        """Tensors through one graph, past the task's answer; the outputs, and `steps` [ms]. Raises GliaError.
+
+        `background`: whether requests of people go first.
+        """
+        specs, buffers = describe(inference.tensors)
+        body = {
+            "role": inference.role,
+            "tensors": specs,
+            "outputs": inference.outputs,
+            "classes": inference.classes,
+            "fields": inference.fields,
+        }
         asked = self._ask(resolved, "infer", body, buffers, deadline_s, background)
-        async with aclosing(self.watch.watched(resolved.name, asked)) as frames:
+        counted = self.statistics.counted(resolved.key, inference.rows, asked)
+        async with aclosing(self.watch.watched(resolved.name, counted, inference.rows)) as frames:
             async for frame in frames:
-                return unpack(frame.body["tensors"], frame.buffers)
+                return described(frame.body["tensors"], frame.buffers), frame.body["steps"]
         raise AssertionError("an answer without its end")
 
     async def _ask(

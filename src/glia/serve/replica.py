@@ -6,6 +6,7 @@ Started as `python -P -m glia.serve.replica FD`. Ends when its socket does: a fr
 from __future__ import annotations
 
 import faulthandler
+import itertools
 import logging
 import os
 import queue
@@ -13,11 +14,13 @@ import signal
 import socket
 import sys
 import threading
+from dataclasses import asdict
 from typing import Any
 
 from glia.core.errors import GliaError, StoreError
 from glia.core.log import start_log
 from glia.core.parts import join, split
+from glia.core.session import Session
 from glia.core.settings import Settings
 from glia.core.task import Request
 from glia.core.timing import step, take_rows, timed
@@ -25,9 +28,10 @@ from glia.data.limits import apply_limits
 from glia.runtime.directory import Directory, Resolved
 from glia.runtime.plan import Plan
 from glia.runtime.service import Service, example_request, load
+from glia.serve.arrays import unpack, wanted
 from glia.serve.frames import Frame, receive_frame, send_frame
 from glia.serve.memory import give_back_free_memory, keep_large_buffers_apart
-from glia.serve.tensors import pack, unpack
+from glia.serve.tensors import describe, described
 from glia.store.store import Store
 
 log = logging.getLogger("glia.replica")
@@ -83,7 +87,7 @@ class Replica:
             threading.Thread(target=self._lane, args=(example, warm), name=f"lane-{lane}", daemon=True).start()
         for _ in range(max(1, plan.lanes)):
             warm.acquire()
-        facts = {role: session.facts() for role, session in self._service.sessions.items()}
+        facts = {role: _facts(session) for role, session in self._service.sessions.items()}
         self._send(Frame(frame.id, "ready", {"facts": facts}))
 
     def _lane(self, example: Request | None, warm: threading.Semaphore) -> None:
@@ -112,7 +116,7 @@ class Replica:
         canceled = self._canceled[frame.id]
         try:
             with timed() as steps:
-                answer = self._infer(frame) if frame.kind == "infer" else self._predict(frame, canceled)
+                answer = self._infer(frame, canceled) if frame.kind == "infer" else self._predict(frame, canceled)
         finally:
             self._canceled.pop(frame.id, None)
         answer.body["steps"] = steps
@@ -136,12 +140,25 @@ class Replica:
                 return Frame(frame.id, "end")
             self._send(_frame(frame.id, "item", item))
 
-    def _infer(self, frame: Frame) -> Frame:
+    def _infer(self, frame: Frame, canceled: threading.Event) -> Frame:
         """The end frame."""
         assert self._service is not None
-        with step("run"):
-            tensors = self._service.infer(frame.body["role"], unpack(frame.body["tensors"], frame.buffers))
-        specs, buffers = pack(tensors)
+        body, service = frame.body, self._service
+        tensors = described(body["tensors"], frame.buffers)
+        service.check_outputs(body["role"], {*body["outputs"], *body["classes"]})
+        if body["fields"] is None:
+            with step("preprocess"):
+                arrays = unpack(tensors)
+            with step("run"):
+                outputs = service.infer(body["role"], arrays)
+        else:
+            media = (bytes(element) for tensor in tensors for element in tensor.elements())
+            requests = (service.contract.request({**body["fields"], service.contract.subject: one}) for one in media)
+            outputs = service.infer_media(body["role"], itertools.takewhile(lambda _: not canceled.is_set(), requests))
+            if canceled.is_set():
+                return Frame(frame.id, "end", {"tensors": []})
+        with step("postprocess"):
+            specs, buffers = describe(wanted(outputs, body["outputs"], body["classes"], service.card.labels))
         return Frame(frame.id, "end", {"tensors": specs}, buffers)
 
     def _send(self, frame: Frame) -> None:
@@ -169,6 +186,12 @@ def _load(resolved: Resolved, store: Store, plan: Plan) -> Service:
             raise
         log.warning("%s is loaded in fp32, not as tuned: %s", resolved.name, error.message)
         return load(resolved, store, plain)
+
+
+def _facts(session: Session) -> dict[str, Any]:
+    """What runs the graph, and the tensors that it takes and gives."""
+    tensors = {"inputs": session.inputs, "outputs": session.outputs}
+    return {**session.facts(), **{side: [asdict(spec) for spec in specs] for side, specs in tensors.items()}}
 
 
 def _frame(id: int, kind: str, value: Any) -> Frame:

@@ -6,17 +6,16 @@ import asyncio
 import contextlib
 import logging
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator
 from importlib.metadata import version
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any
 
 from starlette.applications import Starlette
 from starlette.datastructures import Headers
 from starlette.exceptions import HTTPException
 from starlette.middleware import Middleware
 from starlette.middleware.cors import CORSMiddleware
-from starlette.requests import ClientDisconnect
 from starlette.requests import Request as HttpRequest
 from starlette.responses import JSONResponse, Response
 from starlette.routing import Mount, Route
@@ -25,9 +24,12 @@ from starlette.staticfiles import StaticFiles
 import glia.store
 from glia.api.describe import describe, summary
 from glia.api.http import answers, body
+from glia.api.http.connection import while_connected
 from glia.api.http.guard import Guard
+from glia.api.http.inference_protocol import InferenceProtocol
 from glia.api.http.openapi import openapi
 from glia.api.http.pages import PAGES, UI, icon, page
+from glia.api.http.routing import route
 from glia.api.http.watching import Watching, noted
 from glia.core.errors import GliaError, InputError, MethodNotAllowed, NoModel, NotFound
 from glia.core.settings import Settings
@@ -38,8 +40,6 @@ from glia.serve.frames import Frame
 from glia.serve.pool import Pool
 
 log = logging.getLogger("glia.http")
-
-T = TypeVar("T")
 
 SAMPLES = Path(glia.store.__file__).parent / "samples"
 TIDY_S = 5.0
@@ -188,25 +188,6 @@ async def last(frames: AsyncIterator[Frame]) -> Frame:
     return found
 
 
-async def while_connected(http: HttpRequest, work: Awaitable[T]) -> T:
-    """The work's result; canceled when the client leaves, so that its place is free. Raises ClientDisconnect."""
-    working = asyncio.ensure_future(work)
-    gone = asyncio.ensure_future(_disconnected(http))
-    try:
-        await asyncio.wait({working, gone}, return_when=asyncio.FIRST_COMPLETED)
-        if not working.done():
-            raise ClientDisconnect
-        return working.result()
-    finally:
-        gone.cancel()
-        working.cancel()
-
-
-async def _disconnected(http: HttpRequest) -> None:
-    while (await http.receive())["type"] != "http.disconnect":
-        pass
-
-
 async def _refused(http: HttpRequest, error: Exception) -> Response:
     """What the router itself refuses, in the shape of every other error."""
     assert isinstance(error, HTTPException)
@@ -221,17 +202,7 @@ async def _refused(http: HttpRequest, error: Exception) -> Response:
     return answers.problem(wrong, http.state.request_id)
 
 
-Handler = Callable[[HttpRequest], Awaitable[Response]]
-
-
 def _routes(door: Door) -> list[Route | Mount]:
-    def route(path: str, **handlers: Handler) -> Route:
-        """One route a path, so that a wrong method is told every right one."""
-
-        async def handle(http: HttpRequest) -> Response:
-            return await handlers["GET" if http.method == "HEAD" else http.method](http)
-
-        return Route(path, handle, methods=list(handlers), name=path)
 
     services = [
         one
@@ -251,6 +222,7 @@ def _routes(door: Door) -> list[Route | Mount]:
         route("/openapi.json", GET=door.openapi),
         route("/v1/services", GET=door.services),
         *services,
+        *InferenceProtocol(door.settings, door.directory, door.pool, door.resolve).routes(),
         Mount("/ui/samples", StaticFiles(directory=SAMPLES)),
         Mount("/ui", StaticFiles(directory=UI)),
     ]
@@ -279,12 +251,13 @@ def build_app(settings: Settings) -> Starlette:
                 allow_origins=origins,
                 allow_methods=["GET", "POST"],
                 allow_headers=["*"],
-                expose_headers=["server-timing", "x-glia-model", "x-request-id"],
+                expose_headers=["server-timing", "x-glia-model", "x-request-id", "inference-header-content-length"],
             ),
         )
     app = Starlette(
         routes=_routes(door), middleware=middleware, lifespan=lifespan, exception_handlers={HTTPException: _refused}
     )
+    app.state.origins, app.state.keyed = frozenset(origins), bool(settings["api_key"])
     app.state.draining = False
     app.state.in_flight = 0
     app.state.idle = asyncio.Event()
