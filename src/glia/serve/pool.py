@@ -194,9 +194,9 @@ class Pool:
             self._replicas[key] = replica
         except GliaError as error:
             self.failures[key] = error.message
-            self.watch.start_failed(key)
             if not isinstance(error, Overloaded):
                 self._backoff.note(key, error.message)
+                self.watch.start_failed(key)
             raise
         finally:
             self._reserved.pop(key, None)

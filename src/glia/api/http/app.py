@@ -203,7 +203,6 @@ async def _refused(http: HttpRequest, error: Exception) -> Response:
 
 
 def _routes(door: Door) -> list[Route | Mount]:
-
     services = [
         one
         for prefix in ("/v1/services", "/models")
