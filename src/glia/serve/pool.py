@@ -27,8 +27,8 @@ from glia.serve.watch import Watch
 
 log = logging.getLogger("glia.serve")
 
-TEND_S = 1.0
-"""How often memory is measured and idle replicas are looked for."""
+TEND_S = 2.0
+"""How often idle replicas are looked for, and the memory of those that were used since is measured (some ms each)."""
 ROOM_LIMIT_S = 20.0
 """How long a start waits for busy replicas to leave room."""
 
@@ -302,9 +302,11 @@ class Pool:
         while True:
             await asyncio.sleep(TEND_S)
             try:
-                await self._measure([replica for replica in self._replicas.values() if replica.alive])
-                await self._evict()
                 now = time.monotonic()
+                # Those idle for longer cannot have changed: a replica gives back what it can soon after its last answer.
+                used = [r for r in self._replicas.values() if r.alive and (r.busy or now - r.last_used < 3 * TEND_S)]
+                await self._measure(used)
+                await self._evict()
                 for replica in list(self._replicas.values()):
                     if idle_s and self._is_idle(replica) and now - replica.last_used > idle_s:
                         await self._leave(replica, "unloaded: idle")

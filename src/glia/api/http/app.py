@@ -27,6 +27,7 @@ from glia.api.http import answers, body
 from glia.api.http.connection import while_connected
 from glia.api.http.guard import Guard
 from glia.api.http.inference_protocol import InferenceProtocol
+from glia.api.http.intake import Intake
 from glia.api.http.openapi import openapi
 from glia.api.http.pages import PAGES, UI, icon, page
 from glia.api.http.routing import route
@@ -240,7 +241,8 @@ def build_app(settings: Settings) -> Starlette:
         await asyncio.gather(*beside, return_exceptions=True)
         await door.pool.stop()
 
-    middleware = [Middleware(Guard, api_key=settings["api_key"])]
+    intake = Intake(settings["max_pending_mb"] << 20, settings["deadline_s"])
+    middleware = [Middleware(Guard, api_key=settings["api_key"], intake=intake)]
     origins = [origin.strip() for origin in settings["cors_origins"].split(",") if origin.strip()]
     if origins:
         middleware.insert(
