@@ -60,6 +60,20 @@ def test_counts_go_up_by_the_requests_that_were_made(serve: Callable[..., Server
     assert samples["glia_requests_in_flight", objects] == 0
 
 
+def test_tensors_are_counted_as_requests_are(serve: Callable[..., Server], sums: Card) -> None:
+    url = serve().url
+    tensor = {"name": "row", "datatype": "FP32", "shape": [3, 2], "data": [1, 2, 3, 4, 5, 6]}
+    answer = httpx.post(url + "/v2/models/sums/infer", json={"inputs": [tensor]}, timeout=60)
+    assert answer.status_code == 200
+    assert "run;dur=" in answer.headers["server-timing"]
+    assert httpx.post(url + "/v2/models/sums/infer", json={"inputs": 1}).status_code == 422
+    samples = scrape(url)
+    sums_ = ("service", "sums")
+    assert samples["glia_requests_total", ("code", "ok"), sums_] == 1
+    assert samples["glia_requests_total", ("code", "invalid-input"), sums_] == 1
+    assert samples["glia_batch_rows_sum", sums_] == 3
+
+
 def test_memory_and_starts_of_replicas_are_told(serve: Callable[..., Server], colours: Card) -> None:
     url = serve("--memory", "500").url
     ask(url)

@@ -14,6 +14,7 @@ from prometheus_client.parser import text_string_to_metric_families
 
 from glia.core.errors import DeadlineExceeded, InputError, Overloaded
 from glia.core.settings import Settings
+from glia.runtime.directory import Directory
 from glia.serve.frames import Frame
 from glia.serve.metrics import metrics_text
 from glia.serve.pool import Pool
@@ -254,14 +255,22 @@ def test_a_refusal_is_counted_before_the_pool(watch: Watch) -> None:
     assert watch.services["objects"].codes == {"invalid-input": 1}
 
 
-def test_prometheus_reads_what_was_counted(settings: Settings) -> None:
+def test_prometheus_reads_what_was_counted(settings: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
     pool = Pool(settings)
     for seconds in (0.004, 0.03, 0.03, 70):
         end(pool.watch, seconds, steps={"run": seconds * 1e3}, batch=2)
     end(pool.watch, 1.0, "overloaded")
     pool.watch.started("a[model=b@1]", 0.3)
-    facts = [{"replica": "a[model=b@1]", "memory_bytes": 123, "lanes": 2, "waiting": 3, "executing": 1}]
-    text, content_type = metrics_text(pool, facts, "text/plain")
+    facts = {
+        "replica": "a[model=b@1]",
+        "memory_bytes": 123,
+        "peak_bytes": 150,
+        "lanes": 2,
+        "waiting": 3,
+        "executing": 1,
+    }
+    monkeypatch.setattr(pool, "facts", lambda: [facts])
+    text, content_type = metrics_text(pool, "text/plain")
     assert content_type.startswith("text/plain; version=")
     families = {family.name: family for family in text_string_to_metric_families(text.decode())}
     samples = {
@@ -283,6 +292,7 @@ def test_prometheus_reads_what_was_counted(settings: Settings) -> None:
     assert samples["glia_batch_rows_bucket", ("le", "2.0"), objects] == 4
     replica = ("replica", "a[model=b@1]")
     assert samples["glia_replica_memory_bytes", replica] == 123
+    assert samples["glia_replica_memory_peak_bytes", replica] == 150
     assert samples["glia_replica_waiting", replica] == 3
     assert samples["glia_replica_starts_total", replica] == 1
     assert samples["glia_replica_start_seconds_count",] == 1
@@ -293,6 +303,27 @@ def test_prometheus_reads_what_was_counted(settings: Settings) -> None:
 
 
 def test_open_metrics_is_given_to_who_asks_for_it(settings: Settings) -> None:
-    text, content_type = metrics_text(Pool(settings), [], "application/openmetrics-text; version=1.0.0")
+    text, content_type = metrics_text(Pool(settings), "application/openmetrics-text; version=1.0.0")
     assert content_type.startswith("application/openmetrics-text")
     assert text.endswith(b"# EOF\n")
+
+
+def test_the_pool_tells_of_starts_unloads_and_evictions(settings: Settings) -> None:
+    tight = Settings({**settings, "memory": 1})
+
+    async def body() -> Watch:
+        pool, directory = Pool(tight), Directory(tight)
+        counting, trouble = directory.resolve("counting"), directory.resolve("trouble")
+        try:
+            await pool.replica(counting)
+            await pool.replica(trouble)
+            assert await pool.unload(trouble)
+        finally:
+            await pool.stop()
+        return pool.watch
+
+    watch = asyncio.run(body())
+    assert watch.starts == {"counting[]": 1, "trouble[]": 1}
+    assert watch.evictions == {"counting[]": 1}
+    assert watch.unloads == {"trouble[]": 1}
+    assert watch.start_s.sum > 0

@@ -24,10 +24,10 @@ WHOLE_EDGES_S = tuple(edge for edge in EDGES_S if edge >= 0.001)
 """Bucket bounds of whole requests [s]: 1 ms to 60 s."""
 
 
-def metrics_text(pool: Pool, replicas: Sequence[Mapping[str, Any]], accept: str) -> tuple[bytes, str]:
-    """Everything as text, and its content type: OpenMetrics where `accept` asks for it. `replicas`: pool.facts()."""
+def metrics_text(pool: Pool, accept: str) -> tuple[bytes, str]:
+    """Everything as text, and its content type: OpenMetrics where `accept` asks for it."""
     registry = CollectorRegistry(auto_describe=False)
-    registry.register(_Families(pool, replicas))
+    registry.register(_Families(pool))
     ProcessCollector(registry=registry)
     encode, content_type = choose_encoder(accept)
     return encode(registry), content_type
@@ -36,17 +36,16 @@ def metrics_text(pool: Pool, replicas: Sequence[Mapping[str, Any]], accept: str)
 class _Families:
     """A collector: Prometheus's client asks it for the families once a scrape."""
 
-    def __init__(self, pool: Pool, replicas: Sequence[Mapping[str, Any]]) -> None:
+    def __init__(self, pool: Pool) -> None:
         self._pool = pool
-        self._replicas = replicas
 
     def collect(self) -> Iterable[Metric]:
         """Every family."""
-        watch = self._pool.watch
+        watch, replicas = self._pool.watch, self._pool.facts()
         yield from _requests(watch)
-        yield from _depths(watch, self._replicas)
+        yield from _depths(watch, replicas)
         yield from _replicas(watch)
-        yield from _memory(self._pool, self._replicas)
+        yield from _memory(self._pool, replicas)
         facts = {"version": version("glia"), "python": platform.python_version(), "onnxruntime": version("onnxruntime")}
         yield _gauge("glia_build_info", "Versions of what serves; always 1.", list(facts), [(list(facts.values()), 1)])
 
@@ -146,11 +145,17 @@ def _replicas(watch: Watch) -> Iterable[Metric]:
 def _memory(pool: Pool, replicas: Sequence[Mapping[str, Any]]) -> Iterable[Metric]:
     for fact, name, words in (
         ("memory_bytes", "memory_bytes", "Proportional set size (resident where the system has none) of a replica."),
+        ("peak_bytes", "memory_peak_bytes", "The most that a replica ever used: what the budget is held against."),
         ("lanes", "lanes", "Requests that a replica works on at once."),
     ):
         yield _gauge(f"glia_replica_{name}", words, ["replica"], [([one["replica"]], one[fact]) for one in replicas])
     for name, words, value in (
         ("glia_front_memory_bytes", "The same of the front.", read_memory(os.getpid()).used),
+        (
+            "glia_memory_counted_bytes",
+            "Peaks of all replicas, and what is kept for those that start.",
+            pool.used_bytes(),
+        ),
         ("glia_memory_budget_bytes", "What all replicas together may use.", pool.budget_bytes),
         ("glia_uptime_seconds", "Since this server began.", pool.watch.uptime_s),
     ):

@@ -68,8 +68,8 @@ class Pool:
         """
         fields, buffers = split(request)
         asked = self._ask(resolved, "predict", {"fields": fields}, buffers, deadline_s, background)
-        watched = self.watch.watched(resolved.name, self.statistics.counted(resolved.key, 1, asked))
-        async with aclosing(watched) as frames:
+        counted = self.statistics.counted(resolved.key, 1, asked)
+        async with aclosing(self.watch.watched(resolved.name, counted)) as frames:
             async for frame in frames:
                 yield frame
 
@@ -89,8 +89,8 @@ class Pool:
             "fields": inference.fields,
         }
         asked = self._ask(resolved, "infer", body, buffers, deadline_s, background)
-        watched = self.watch.watched(resolved.name, self.statistics.counted(resolved.key, inference.rows, asked))
-        async with aclosing(watched) as frames:
+        counted = self.statistics.counted(resolved.key, inference.rows, asked)
+        async with aclosing(self.watch.watched(resolved.name, counted, inference.rows)) as frames:
             async for frame in frames:
                 return described(frame.body["tensors"], frame.buffers), frame.body["steps"]
         raise AssertionError("an answer without its end")

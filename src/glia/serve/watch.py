@@ -81,7 +81,7 @@ class Watch:
     ) -> AsyncGenerator[Frame, None]:
         """The same frames; their request is counted when it ends, however it ends.
 
-        `rows`: how many it is by itself, where no end frame says how many ran together.
+        `rows`: how many it is by itself; its end frame may say that more ran together.
         """
         counts = self.service(service)
         counts.in_flight += 1
@@ -91,7 +91,7 @@ class Watch:
             async with aclosing(frames):
                 async for frame in frames:
                     if frame.kind == "end":
-                        code, body = OK, {"batch": rows, **frame.body}
+                        code, body = OK, {**frame.body, "batch": max(rows, frame.body.get("batch") or 1)}
                     yield frame
         except GliaError as error:
             code = error.code

@@ -57,7 +57,7 @@ class Door:
         self.settings = settings
         self.directory = Directory(settings)
         self.pool = Pool(settings)
-        self.watching = Watching(self.pool, self.directory, self.resolve)
+        self.watching = Watching(self.pool, self.directory)
         apply_limits(settings)
         self._resolved: dict[str, Resolved] = {}
         self._stamp: object = None

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import os
 import time
-from collections.abc import AsyncGenerator, Callable, Mapping
+from collections.abc import AsyncGenerator, Mapping
 from contextlib import aclosing, suppress
 from importlib.metadata import version
 from typing import Any
@@ -23,8 +23,6 @@ from glia.serve.watch import OK
 
 SHOWN = ("name", "title", "model", "version", "licence", "research_only", "state", "message")
 """What the status says of a service besides its numbers."""
-SAME_S = 1.0
-"""How long one look at the processes' memory serves everybody who asks."""
 LISTED_S = 5.0
 """How long one look at the store does."""
 
@@ -32,12 +30,10 @@ LISTED_S = 5.0
 class Watching:
     """The routes, with what they remember between two polls. Asking them starts no replica."""
 
-    def __init__(self, pool: Pool, directory: Directory, resolve: Callable[[str], Resolved]) -> None:
-        """`resolve`: a service by name. Raises GliaError where nothing answers it."""
+    def __init__(self, pool: Pool, directory: Directory) -> None:
+        """Looks at nothing yet."""
         self._pool = pool
         self._directory = directory
-        self._resolve = resolve
-        self._replicas: tuple[float, list[dict[str, Any]]] = (float("-inf"), [])
         self._services: tuple[float, list[Resolved]] = (float("-inf"), [])
 
     async def metrics(self, http: HttpRequest) -> Response:
@@ -45,8 +41,7 @@ class Watching:
         # Not imported before somebody scrapes: it costs the start of the server 50 ms.
         from glia.serve.metrics import metrics_text
 
-        replicas = await self._facts()
-        text, content_type = metrics_text(self._pool, replicas, http.headers.get("accept", ""))
+        text, content_type = metrics_text(self._pool, http.headers.get("accept", ""))
         http.state.log["quiet"] = True
         return Response(text, headers={"content-type": content_type, "cache-control": "no-store"})
 
@@ -57,7 +52,7 @@ class Watching:
             since = int(given)
         except ValueError as error:
             raise InputError(f"Expected a whole number of seconds as `since`, received {given!r}.") from error
-        replicas, services = await self._facts(), await self._listed()
+        replicas, services = self._pool.facts(), await self._listed()
         watch = self._pool.watch
         http.state.log["quiet"] = True
         body = {
@@ -66,6 +61,7 @@ class Watching:
             "memory": {
                 "budget_bytes": self._pool.budget_bytes,
                 "used_bytes": sum(one["memory_bytes"] for one in replicas),
+                "counted_bytes": self._pool.used_bytes(),
                 "front_bytes": read_memory(os.getpid()).used,
             },
             "requests": {
@@ -83,14 +79,6 @@ class Watching:
         }
         return JSONResponse(body, headers={"cache-control": "no-store"})
 
-    async def _facts(self) -> list[dict[str, Any]]:
-        """The replicas; the system counts their pages, which takes milliseconds, in another thread."""
-        seen, facts = self._replicas
-        if time.monotonic() - seen > SAME_S:
-            facts = await asyncio.to_thread(self._pool.facts)
-            self._replicas = (time.monotonic(), facts)
-        return facts
-
     async def _listed(self) -> list[Resolved]:
         """Every service that a model answers."""
         seen, services = self._services
@@ -103,7 +91,7 @@ class Watching:
         found = []
         for name in self._directory.names():
             with suppress(GliaError):
-                found.append(self._resolve(name))
+                found.append(self._directory.resolve(name))
         return found
 
     def _service(self, resolved: Resolved, replicas: list[dict[str, Any]]) -> dict[str, Any]:

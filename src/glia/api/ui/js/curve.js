@@ -11,11 +11,16 @@ export function ceiling(value) {
   return [1, 2, 5, 10].map((step) => step * decade).find((edge) => edge >= value * 0.999) ?? 10 * decade;
 }
 
-/** The height of the axis, and the peak where it is cut off: a cold start must not flatten two minutes. */
-export function heightOf(values, least) {
+/** The value below which `share` of the known ones lie, or 0. */
+function quantile(values, share) {
   const known = values.filter((value) => value !== null).sort((a, b) => a - b);
-  const most = Math.max(least, known.at(-1) ?? 0);
-  const usual = ceiling(Math.max(least, known[Math.floor(known.length * 0.95)] ?? 0));
+  return known[Math.min(known.length - 1, Math.floor(known.length * share))] ?? 0;
+}
+
+/** The height of the axis, and the peak where it is cut off: a cold start must not flatten two minutes. */
+export function heightOf(series, least) {
+  const highest = (share) => Math.max(least, ...series.map((values) => quantile(values, share)));
+  const [most, usual] = [highest(1), ceiling(highest(0.97))];
   return most > 3 * usual ? { top: usual, peak: most } : { top: ceiling(most), peak: null };
 }
 
@@ -72,7 +77,7 @@ export function curves(title, lines, { format, tick, least }) {
   const figure = () => {
     const values = pointed === null ? now : shown.map((values) => values[pointed]);
     figures.forEach((element, i) => (element.textContent = words(values[i])));
-    when.textContent = pointed === null ? (peak === null ? "last 10 s" : `last 10 s, peak ${format(peak)}`) : `${SECONDS - pointed} s ago`;
+    when.textContent = pointed === null ? (peak === null ? "last 10 s" : `last 10 s · peak of 2 min ${format(peak)}`) : `${SECONDS - pointed} s ago`;
     pointer.classList.toggle("on", pointed !== null);
     if (pointed !== null) ["x1", "x2"].forEach((name) => pointer.setAttribute(name, pointed));
   };
@@ -89,7 +94,7 @@ export function curves(title, lines, { format, tick, least }) {
   const draw = (series, current) => {
     shown = series;
     now = current;
-    const height = heightOf(series.flat(), least);
+    const height = heightOf(series, least);
     const { top } = height;
     peak = height.peak;
     series.forEach((values, i) => {

@@ -4,7 +4,7 @@ import { h, icon, command } from "./dom.js";
 import * as api from "./api.js";
 import { licenceBadges } from "./about.js";
 
-const STATES = { ready: "Ready", loading: "Loading", idle: "Not loaded", "no-model": "No model yet", failed: "Failed" };
+const STATES = { ready: "Ready", loading: "Loading", unloading: "Unloading", idle: "Not loaded", "no-model": "No model yet", failed: "Failed" };
 const SOON_MS = 4000;
 const LATER_MS = 30000;
 

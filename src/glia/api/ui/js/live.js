@@ -97,9 +97,10 @@ function live(main) {
   const fail = (problem) => {
     top.show("failed", problem.status ? "Refused" : "Gone");
     body.classList.add("stale");
-    if (!gone.hidden) return; // said once: an alert each second would never let anybody read
-    gone.hidden = false;
     const title = problem.status ? problem.title : "The server is gone";
+    if (!gone.hidden && gone.dataset.title === title) return; // said once: no alert each second
+    gone.hidden = false;
+    gone.dataset.title = title;
     const words = problem.status ? problem.message : "Nothing answers at this address any more. This page asks again every second and goes on when it is back.";
     gone.replaceChildren(icon("alert"), h("div", { class: "error-words" }, h("strong", { text: title }), h("p", { text: words })));
   };

@@ -9,10 +9,7 @@ const HUES = ["hue-3", "hue-1", "hue-4", "hue-5", "hue-2"];
 const COLUMNS = ["Service", "State", "Runs on", "Memory", "Waiting", "Requests/s", "p50", "p99", "Load or unload"];
 
 /** A replica in a person's words: the models it holds, or its task where it needs none. */
-const heldBy = (replica) => {
-  const [, task, models] = replica.replica.match(/^(.*?)\[(.*)\]$/) ?? [null, replica.replica, ""];
-  return models ? models.split(",").map((pair) => pair.split("=").pop()).join(" + ") : task;
-};
+const heldBy = ({ models, task }) => [...new Set(Object.values(models))].join(" + ") || task;
 
 /** Memory of the replicas as one bar, as wide as the budget. Gives {element, update(status)}. */
 export function memoryBar() {
@@ -23,8 +20,10 @@ export function memoryBar() {
   const update = ({ memory, replicas }) => {
     const parts = replicas.map((replica, i) => ({ name: heldBy(replica), size: replica.memory_bytes, hue: HUES[i % HUES.length] }));
     const free = Math.max(0, memory.budget_bytes - memory.used_bytes);
-    total.replaceChildren(h("strong", { text: bytes(memory.used_bytes) }), ` of ${bytes(memory.budget_bytes)}`);
-    total.classList.toggle("over", memory.used_bytes > memory.budget_bytes);
+    // The budget is held against the most that each model ever used, so that what was needed once fits again.
+    const peak = memory.counted_bytes > memory.used_bytes * 1.02 ? `, ${bytes(memory.counted_bytes)} at their highest,` : "";
+    total.replaceChildren(h("strong", { text: bytes(memory.used_bytes) }), `${peak} of ${bytes(memory.budget_bytes)}`);
+    total.classList.toggle("over", memory.counted_bytes > memory.budget_bytes);
     const part = ({ name, size, hue }) => h("span", { class: `part ${hue}`, title: `${name}: ${bytes(size)}`, style: { "flex-grow": String(size) } });
     bar.replaceChildren(...parts.map(part), h("span", { class: "part free", style: { "flex-grow": String(free) } }));
     const rows = [...parts, { name: "Front, outside the budget", size: memory.front_bytes, hue: "hue-0" }];
@@ -120,9 +119,10 @@ function loadButton(name, say, again) {
   const paint = (state) => {
     const verb = isLoaded ? "Unload" : "Load";
     // Not `disabled`, which would take the focus away from who pressed it.
-    element.setAttribute("aria-disabled", String(isBusy || state === "loading"));
+    const isUnderWay = isBusy || state === "loading" || state === "unloading";
+    element.setAttribute("aria-disabled", String(isUnderWay));
     element.setAttribute("aria-label", `${verb} ${name}`);
-    element.textContent = isBusy || state === "loading" ? (isLoaded ? "Unloading" : "Loading") : verb;
+    element.textContent = isUnderWay ? `${verb}ing` : verb;
   };
   element.addEventListener("click", async () => {
     if (element.getAttribute("aria-disabled") === "true") return;
@@ -141,7 +141,7 @@ function loadButton(name, say, again) {
   });
   const update = ({ state }) => {
     if (isBusy) return;
-    isLoaded = state === "ready";
+    isLoaded = state === "ready" || state === "unloading";
     paint(state);
   };
   return { element, update };
