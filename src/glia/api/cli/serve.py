@@ -77,7 +77,8 @@ def give_back_large_buffers() -> None:
 def listen(host: str, port: int) -> socket.socket:
     """A listening socket. Raises SettingError in words when the port is taken or the address is not ours."""
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
-    sock = socket.socket(family, socket.SOCK_STREAM)
+    # Named, because asyncio turns Nagle off only for sockets that say so: else every answer waits 40 ms for an ACK.
+    sock = socket.socket(family, socket.SOCK_STREAM, socket.IPPROTO_TCP)
     sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
     try:
         sock.bind((host, port))
