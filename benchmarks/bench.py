@@ -23,11 +23,15 @@ from benchmarks.rows import append, machine, measured
 from benchmarks.run import DETAILED, HERE, NETWORKS, SHOWS, SMOOTH, Run, say
 from benchmarks.systems import FASTAPI, FP32, GLIA, SYSTEMS, TWIN, TWIN_FP32, VENVS, System
 
+KEPT = HERE / "results/bench.csv"
+"""The rows that are committed, and of which the README's table is made."""
 QUICK = (GLIA, TWIN, FASTAPI)
 BROAD = {"glia", "glia-fp32", "twin", "twin-fp32", "fastapi", "litserve", "bentoml"}
 """Systems that are measured with every network; the others with the first alone."""
-DEEP = {"glia", "glia-fp32", "twin", "twin-fp32", "fastapi", "fastapi-workers", "litserve", "bentoml", "bentoml-batch"}
+DEEP = {"glia", "glia-fp32", "twin", "fastapi", "litserve", "bentoml"}
 """Systems that are measured at other concurrencies and in the open loop too."""
+SLOW_TO_START = {"mlserver", "ray"}
+"""Systems that are visited in every second round only."""
 OPEN_SHARE = 0.7
 """Open loop: requests arrive at this share of the machine's limit, measured just before."""
 
@@ -117,12 +121,13 @@ class Visit:
         say(f"  {self.system.name} {picture} c{clients}: {load.rps:.1f}/s p99 {load.p99_ms:.0f} ms")
 
     def deep(self, port: int) -> None:
-        """One client, 64 clients, and the open loop."""
-        self.closed(port, DETAILED, 1, max(1, self.run.seconds - 1))
-        self.closed(port, DETAILED, 64, self.run.seconds)
+        """One client, 64 clients, and the open loop; a second shorter."""
+        seconds = max(1, self.run.seconds - 1)
+        self.closed(port, DETAILED, 1, seconds)
+        self.closed(port, DETAILED, 64, seconds)
         rate = self.limit(DETAILED, 1) * OPEN_SHARE
         body = self.run.body(self.system.form, DETAILED)
-        load = opened(port, self.path, body.kind, body.file, rate, self.run.seconds)
+        load = opened(port, self.path, body.kind, body.file, rate, seconds)
         self.write("open", picture=DETAILED, rate=rate, **measured(load))
 
 
@@ -131,6 +136,7 @@ def rounds(run: Run, systems: list[System], count: int) -> None:
     for round in range(1, count + 1):
         for network in run.networks:
             here = [s for s in systems if s.name in BROAD or network == run.networks[0]]
+            here = [s for s in here if round % 2 or s.name not in SLOW_TO_START]
             here = [s for s in here if s not in (FP32, TWIN_FP32) or run.choices[network] != run.plain[network]]
             turn = (round - 1) % len(here)
             order = here[turn:] + here[:turn]
@@ -172,7 +178,7 @@ def arguments() -> argparse.Namespace:
     given = parser.parse_args()
     given.rounds = given.rounds or (2 if given.quick else 5)
     given.seconds = given.seconds or (1 if given.quick else 3)
-    given.csv = given.csv or HERE / "results" / ("quick.csv" if given.quick else "bench.csv")
+    given.csv = given.csv or (KEPT.with_name("quick.csv") if given.quick else KEPT)
     return given
 
 
@@ -184,7 +190,7 @@ def main() -> None:
         chosen = tuple(system for system in SYSTEMS if system.name in given.systems.split(","))
     systems = present(chosen)
     report.make_plotter()
-    run = Run(given.csv, given.seconds, NETWORKS[:1] if given.quick else NETWORKS)
+    run = Run(given.csv, given.seconds, NETWORKS[:1] if given.quick else NETWORKS, not given.quick)
     told = [f"{network}: {choice}" for network, choice in run.choices.items()]
     facts = machine(told, given.seconds, given.rounds, versions_of(systems))
     run.id, run.date = facts.run, facts.date
@@ -195,7 +201,7 @@ def main() -> None:
         rounds(run, systems, given.rounds)
     if given.only != "rounds":
         scenarios.all_of_them(run, repeats=2 if given.quick else 3, has_twin=TWIN in systems)
-    report.write(given.csv, readme=not given.quick)
+    report.write(given.csv, readme=given.csv == KEPT)
 
 
 def runs_file(csv: Path) -> Path:

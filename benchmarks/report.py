@@ -89,7 +89,7 @@ def write(file: Path, run: str = "", readme: bool = True) -> None:
     if readme:
         put_into(README, readme_block(summary, machine))
     python = Path(tool("plot", "python"))
-    if python.exists():
+    if python.exists() and summary.distinct("system"):
         command = [str(python), "-m", "benchmarks.plot", str(file), summary.run, str(file.with_suffix(".svg"))]
         subprocess.run(command, cwd=HERE.parent, check=True)
 

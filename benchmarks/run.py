@@ -44,11 +44,12 @@ class Body:
 class Run:
     """What every measurement needs."""
 
-    def __init__(self, csv: Path, seconds: float, networks: tuple[str, ...]) -> None:
-        """Makes pictures, homes and specifications; asks Glia what it chose."""
+    def __init__(self, csv: Path, seconds: float, networks: tuple[str, ...], cold: bool = True) -> None:
+        """Makes pictures, homes and specifications; asks Glia what it chose. `cold`: the disk cache may be dropped."""
         self.csv = csv
         self.seconds = seconds
         self.networks = networks
+        self.cold = cold
         self.folder = HERE / ".work"
         self.id = ""
         self.date = ""

@@ -73,8 +73,8 @@ def starts(run: Run, round: int) -> None:
     network = run.networks[0]
     body = run.body("raw", DETAILED)
     for state in ("warm disk cache", "cold disk cache"):
-        if state.startswith("cold") and not drop_disk_cache():
-            say("  the disk cache cannot be dropped here: no cold start")
+        if state.startswith("cold") and not (run.cold and drop_disk_cache()):
+            say("  the disk cache is not dropped: no cold start")
             return
         work, port = run.work(GLIA, network), free_port()
         with Tree(GLIA.command(port, work), GLIA.environment(work), port, run.folder / "scenario.log") as tree:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable
 
 from benchmarks.summary import Spread, Summary, p99, rps
@@ -79,7 +80,7 @@ def small_targets(summary: Summary) -> list[str]:
     """Starts, memory, crowds."""
     rows = []
     for state, most in FIRST_ANSWER_S.items():
-        network = next(iter(summary.distinct("network")), "")
+        network = next(iter(summary.distinct("network", "start")), "")
         found = summary.figure("start", system="glia", network=network, note=state)
         rows.append([f"`glia serve` to its first answer, {state}", cell(found, 2, " s", at_most(most)), f"<= {most} s"])
     idle = summary.figure("rss", system="glia", note="nothing loaded")
@@ -90,11 +91,14 @@ def small_targets(summary: Summary) -> list[str]:
     rows.append(
         ["RSS after an unload less before the load", cell(kept, 0, " MB", at_most(KEPT_MB)), f"<= {KEPT_MB} MB"]
     )
-    for row in summary.having("crowd", system="glia")[:1]:
-        parts = dict(part.split(":") for part in row.note.split())
-        fine = not int(parts.pop("none", 0)) and set(parts) <= {"200", "503"}
-        text = ", ".join(f"{count} x {status}" for status, count in parts.items())
-        rows.append([f"{row.clients} clients at once", text if fine else f"**{row.note}**", "only 200 and 503"])
+    crowds = summary.having("crowd", system="glia")
+    counts: Counter[str] = Counter()
+    for row in crowds:
+        counts.update({name: int(count) for name, _, count in (part.partition(":") for part in row.note.split())})
+    text = ", ".join(f"{count:,} x {name}" for name, count in sorted(counts.items()) if count)
+    fine = all(name in ("200", "503") for name, count in counts.items() if count)
+    if crowds:
+        rows.append([f"answers to {crowds[0].clients} clients", text if fine else f"**{text}**", "only 200 and 503"])
     return table(["what", "measured", "target"], [row for row in rows if row[1] != "-"])
 
 
