@@ -108,8 +108,8 @@ class Server:
 
     def replicas(self) -> list[int]:
         """Process ids of its replicas."""
-        children = Path(f"/proc/{self.process.pid}/task/{self.process.pid}/children").read_text()
-        return [int(pid) for pid in children.split()]
+        threads = Path(f"/proc/{self.process.pid}/task").glob("*/children")
+        return [int(pid) for children in threads for pid in children.read_text().split()]
 
     def stop(self, signal_number: int = signal.SIGTERM) -> int:
         """Signal it, and wait; the exit status."""

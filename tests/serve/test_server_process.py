@@ -14,7 +14,7 @@ import httpx2 as httpx
 import pytest
 
 from glia.core.card import Card
-from glia.serve.pool import memory_bytes
+from glia.serve.memory import read_memory
 from house import Server, is_running, picture, until
 
 
@@ -152,7 +152,7 @@ def test_the_memory_of_a_stopped_replica_is_given_back(serve: Callable[..., Serv
         (facts,) = httpx.get(f"{server.url}/info").json()["replicas"]
         assert facts["pid"] == last
         seen.add(last)
-        return memory_bytes(server.process.pid) + memory_bytes(last)
+        return read_memory(server.process.pid).used + read_memory(last).used
 
     seen: set[int] = set()
     bodies: dict[str, Any] = {

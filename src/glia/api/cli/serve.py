@@ -3,12 +3,9 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
-import ctypes
 import errno
 import logging
 import socket
-import sys
 from types import FrameType
 
 import click
@@ -21,8 +18,7 @@ from glia.core.errors import SettingError
 from glia.core.log import start_log
 from glia.core.settings import Settings
 from glia.jobs.fetch import fetch_starter
-
-M_MMAP_THRESHOLD = -3
+from glia.serve.memory import keep_large_buffers_apart
 
 log = logging.getLogger("glia.serve")
 
@@ -64,20 +60,10 @@ class Server(uvicorn.Server):
         self.should_exit = True
 
 
-def give_back_large_buffers() -> None:
-    """Let glibc map every buffer above 1 MB by itself, so that a large body's memory returns when it is answered.
-
-    By default glibc raises that threshold to 32 MB once such a buffer was freed, and keeps what lies below it.
-    """
-    if sys.platform == "linux":
-        with contextlib.suppress(AttributeError, OSError):  # another C library
-            ctypes.CDLL(None).mallopt(M_MMAP_THRESHOLD, 1 << 20)
-
-
 def listen(host: str, port: int) -> socket.socket:
     """A listening socket. Raises SettingError in words when the port is taken or the address is not ours."""
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
-    # Named, because asyncio turns Nagle off only for sockets that say so: else every answer waits 40 ms for an ACK.
+    # The protocol is named because asyncio turns Nagle's delay off (40 ms an answer) only where it reads TCP here.
     sock = socket.socket(family, socket.SOCK_STREAM, socket.IPPROTO_TCP)
     sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
     try:
@@ -97,11 +83,23 @@ def listen(host: str, port: int) -> socket.socket:
 
 @click.command("serve")
 @click.option("--fetch-starter", is_flag=True, help="First fetch the starter network when nothing answers its service.")
-@with_settings("host", "port", "root_path", "memory", "lanes", "queue", "deadline_s", "log_format", "log_level")
+@with_settings(
+    "host",
+    "port",
+    "root_path",
+    "memory",
+    "idle_s",
+    "lanes",
+    "precision",
+    "queue",
+    "deadline_s",
+    "log_format",
+    "log_level",
+)
 def serve_command(settings: Settings, fetch_starter: bool) -> None:
     """Serve every service: HTTP API and web page. Prints `ready http://HOST:PORT` when it answers."""
     start_log(settings["log_level"], settings["log_format"])
-    give_back_large_buffers()
+    keep_large_buffers_apart(1 << 20)
     with listen(settings["host"], settings["port"]) as sock:
         if fetch_starter:
             get_starter(settings)

@@ -6,17 +6,16 @@ import asyncio
 import contextlib
 import logging
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator
 from importlib.metadata import version
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any
 
 from starlette.applications import Starlette
 from starlette.datastructures import Headers
 from starlette.exceptions import HTTPException
 from starlette.middleware import Middleware
 from starlette.middleware.cors import CORSMiddleware
-from starlette.requests import ClientDisconnect
 from starlette.requests import Request as HttpRequest
 from starlette.responses import FileResponse, JSONResponse, Response
 from starlette.routing import Mount, Route
@@ -25,22 +24,25 @@ from starlette.staticfiles import StaticFiles
 import glia.store
 from glia.api.describe import describe, summary
 from glia.api.http import answers, body
+from glia.api.http.connection import while_connected
 from glia.api.http.guard import Guard
+from glia.api.http.inference_protocol import InferenceProtocol
 from glia.api.http.openapi import openapi
-from glia.api.local import apply_limits
+from glia.api.http.routing import route
 from glia.core.errors import GliaError, InputError, MethodNotAllowed, NoModel, NotFound
 from glia.core.settings import Settings
 from glia.core.task import Request as TaskRequest
+from glia.data.limits import apply_limits
 from glia.runtime.directory import Directory, Resolved
 from glia.serve.frames import Frame
 from glia.serve.pool import Pool
 
 log = logging.getLogger("glia.http")
 
-T = TypeVar("T")
-
 UI = Path(__file__).parent.parent / "ui"
 SAMPLES = Path(glia.store.__file__).parent / "samples"
+TIDY_S = 5.0
+"""How often replicas are looked for that nothing is served by any more."""
 FRESH_S = 1.0
 """How long a resolution is reused: a model fetched or bound by another process is served after this."""
 
@@ -94,7 +96,7 @@ class Door:
                 return request.problem()
             async with room:
                 try:
-                    frame = await last(self.pool.predict(resolved, request, limit_s))
+                    frame = await last(self.pool.predict(resolved, request, limit_s, background=True))
                 except GliaError as error:
                     return error.problem()
             return answers.plain(answers.value_of(frame, resolved))
@@ -150,6 +152,19 @@ class Door:
                 resolved.append(self.resolve(name))
         return JSONResponse(openapi(resolved, http.scope.get("root_path", ""), bool(self.settings["api_key"])))
 
+    async def tidy(self) -> None:
+        """Unload what was served once and is now bound to another model, or deleted; as long as the server is up."""
+        while True:
+            await asyncio.sleep(TIDY_S)
+            for ref in list(self._resolved):
+                try:
+                    await asyncio.to_thread(self.directory.resolve, ref)
+                except GliaError:
+                    self._resolved.pop(ref, None)
+                else:
+                    self.resolve(ref)
+            await self.pool.retain({resolved.key for _, resolved in self._resolved.values()})
+
     async def warm(self) -> None:
         """Load what is bound before the first request asks; a failure is shown, not fatal."""
         for name in self.directory.names():
@@ -170,25 +185,6 @@ async def last(frames: AsyncIterator[Frame]) -> Frame:
     return found
 
 
-async def while_connected(http: HttpRequest, work: Awaitable[T]) -> T:
-    """The work's result; canceled when the client leaves, so that its place is free. Raises ClientDisconnect."""
-    working = asyncio.ensure_future(work)
-    gone = asyncio.ensure_future(_disconnected(http))
-    try:
-        await asyncio.wait({working, gone}, return_when=asyncio.FIRST_COMPLETED)
-        if not working.done():
-            raise ClientDisconnect
-        return working.result()
-    finally:
-        gone.cancel()
-        working.cancel()
-
-
-async def _disconnected(http: HttpRequest) -> None:
-    while (await http.receive())["type"] != "http.disconnect":
-        pass
-
-
 async def _refused(http: HttpRequest, error: Exception) -> Response:
     """What the router itself refuses, in the shape of every other error."""
     assert isinstance(error, HTTPException)
@@ -203,18 +199,7 @@ async def _refused(http: HttpRequest, error: Exception) -> Response:
     return answers.problem(wrong, http.state.request_id)
 
 
-Handler = Callable[[HttpRequest], Awaitable[Response]]
-
-
 def _routes(door: Door) -> list[Route | Mount]:
-    def route(path: str, **handlers: Handler) -> Route:
-        """One route a path, so that a wrong method is told every right one."""
-
-        async def handle(http: HttpRequest) -> Response:
-            return await handlers["GET" if http.method == "HEAD" else http.method](http)
-
-        return Route(path, handle, methods=list(handlers), name=path)
-
     async def page(http: HttpRequest) -> Response:
         return FileResponse(UI / "index.html")
 
@@ -237,6 +222,7 @@ def _routes(door: Door) -> list[Route | Mount]:
         route("/openapi.json", GET=door.openapi),
         route("/v1/services", GET=door.services),
         *services,
+        *InferenceProtocol(door.settings, door.directory, door.pool, door.resolve).routes(),
         Mount("/ui/samples", StaticFiles(directory=SAMPLES)),
         Mount("/ui", StaticFiles(directory=UI)),
     ]
@@ -248,10 +234,11 @@ def build_app(settings: Settings) -> Starlette:
 
     @contextlib.asynccontextmanager
     async def lifespan(app: Starlette) -> AsyncIterator[None]:
-        warming = asyncio.create_task(door.warm())
+        beside = [asyncio.create_task(door.warm()), asyncio.create_task(door.tidy())]
         yield
-        warming.cancel()
-        await asyncio.gather(warming, return_exceptions=True)
+        for task in beside:
+            task.cancel()
+        await asyncio.gather(*beside, return_exceptions=True)
         await door.pool.stop()
 
     middleware = [Middleware(Guard, api_key=settings["api_key"])]
@@ -264,12 +251,13 @@ def build_app(settings: Settings) -> Starlette:
                 allow_origins=origins,
                 allow_methods=["GET", "POST"],
                 allow_headers=["*"],
-                expose_headers=["server-timing", "x-glia-model", "x-request-id"],
+                expose_headers=["server-timing", "x-glia-model", "x-request-id", "inference-header-content-length"],
             ),
         )
     app = Starlette(
         routes=_routes(door), middleware=middleware, lifespan=lifespan, exception_handlers={HTTPException: _refused}
     )
+    app.state.origins, app.state.keyed = frozenset(origins), bool(settings["api_key"])
     app.state.draining = False
     app.state.in_flight = 0
     app.state.idle = asyncio.Event()

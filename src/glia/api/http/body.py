@@ -31,17 +31,18 @@ async def read_body(http: HttpRequest, limit_bytes: int) -> bytes:
     """The whole body. Raises BodyTooLarge before reading more than the limit."""
     announced = http.headers.get("content-length", "0")
     if announced.isdigit() and int(announced) > limit_bytes:
-        raise _too_large(int(announced), limit_bytes)
+        raise too_large(int(announced), limit_bytes)
     # BytesIO grows in place and gives its buffer away uncopied: the body is in memory once.
     body = BytesIO()
     async for chunk in http.stream():
         body.write(chunk)
         if body.tell() > limit_bytes:
-            raise _too_large(body.tell(), limit_bytes)
+            raise too_large(body.tell(), limit_bytes)
     return body.getvalue()
 
 
-def _too_large(size: int, limit: int) -> BodyTooLarge:
+def too_large(size: int, limit: int) -> BodyTooLarge:
+    """The error for a body of so many bytes, or more."""
     return BodyTooLarge(
         f"Expected a body of at most {limit >> 20} MB, received {size / (1 << 20):.1f} MB or more. "
         "Send a smaller file, or raise GLIA_MAX_BODY_MB.",

@@ -5,20 +5,22 @@ from __future__ import annotations
 import base64
 import binascii
 import hmac
+import ipaddress
 import logging
 import re
 import time
 import uuid
 from collections.abc import MutableMapping
 from typing import Any
-from urllib.parse import quote
+from urllib.parse import quote, urlsplit
 
 from starlette.datastructures import Headers, MutableHeaders
 from starlette.requests import ClientDisconnect
+from starlette.requests import Request as HttpRequest
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from glia.api.http.answers import problem
-from glia.core.errors import Draining, GliaError, NotAllowed
+from glia.core.errors import Draining, ForeignOrigin, GliaError, NotAllowed
 
 log = logging.getLogger("glia.access")
 
@@ -101,6 +103,39 @@ class Guard:
             )
         if scope["app"].state.draining:
             raise Draining("The server is stopping; ask another, or try again in a moment.")
+
+
+def refuse_other_sites(http: HttpRequest) -> None:
+    """Let no other web site change anything through the browser of somebody who may. Raises ForeignOrigin.
+
+    A browser names the page that asks in `Origin`, other clients send none. The own page is one whose host is the one
+    that was asked; a name that somebody's DNS points here (rebinding) is such a host too, so without an API key only
+    addresses and names of this machine count as own. `*` in cors_origins opens questions, not changes.
+    """
+    origin, shared = http.headers.get("origin"), http.app.state
+    if origin is None or origin in shared.origins - {"*"}:
+        return
+    try:
+        page = urlsplit(origin)
+        own = page.netloc.lower() == http.headers.get("host", "").lower()
+        if page.hostname and own and (shared.keyed or _is_address(page.hostname)):
+            return
+    except ValueError:
+        pass  # no URL: nobody's origin
+    raise ForeignOrigin(
+        f"Expected this change from Glia's own page or a client that is no browser, received it from the page "
+        f"{origin[:100]!r}. Add that origin to GLIA_CORS_ORIGINS, or set GLIA_API_KEY if it is Glia's page by a name."
+    )
+
+
+def _is_address(host: str) -> bool:
+    if host == "localhost" or host.endswith(".localhost"):
+        return True
+    try:
+        ipaddress.ip_address(host)
+    except ValueError:
+        return False
+    return True
 
 
 def _has_key(headers: Headers, key: str) -> bool:

@@ -7,6 +7,7 @@ from collections.abc import Iterable
 from importlib.metadata import version
 from typing import Any
 
+from glia.api.http.inference_openapi import inference_paths
 from glia.core.task import Contract
 from glia.runtime.directory import Resolved
 
@@ -31,6 +32,7 @@ def openapi(services: Iterable[Resolved], root_path: str = "", keyed: bool = Fal
     }
     for resolved in services:
         paths |= _service(resolved, components)
+    paths |= inference_paths(_problems())
     document: dict[str, Any] = {
         "openapi": "3.1.0",
         "info": {
