@@ -137,7 +137,7 @@ def rounds(run: Run, systems: list[System], count: int) -> None:
         for network in run.networks:
             here = [s for s in systems if s.name in BROAD or network == run.networks[0]]
             here = [s for s in here if round % 2 or s.name not in SLOW_TO_START]
-            here = [s for s in here if s not in (FP32, TWIN_FP32) or run.choices[network] != run.plain[network]]
+            here = [s for s in here if s not in (FP32, TWIN_FP32) or run.choices[network] != run.fp32[network]]
             turn = (round - 1) % len(here)
             order = here[turn:] + here[:turn]
             say(f"round {round} of {count}: {network}")

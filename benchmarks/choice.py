@@ -3,53 +3,43 @@
 from __future__ import annotations
 
 import json
-import os
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
 
+from glia.core.settings import Settings
 from glia.data.resize import ImagePreprocessing
+from glia.runtime.plan import folder, plan_for, read_plans
 from glia.store.store import Store
 
 
 @dataclass(frozen=True)
 class Choice:
-    """Runtime, precision, graph file, and how many runs at a time."""
+    """Runtime, precision, graph file; how many runs at a time, and the cores of one."""
 
     runtime: str
     precision: str
     graph: str
     lanes: int
+    threads: int
 
     def __str__(self) -> str:
         """In a few words."""
-        return f"{self.runtime} {self.precision} x{self.lanes}"
+        return f"{self.runtime} {self.precision}, {self.lanes} lanes x {self.threads} threads"
 
 
-def plain_choice(home: Path, network: str) -> Choice:
-    """ONNX Runtime, fp32, the graph as it is stored."""
+def read_choice(home: Path, network: str, precision: str = "any") -> Choice:
+    """The plan that a server with this home follows; `precision` as in the setting of that name."""
     stored = Store(home).get(network)
-    return Choice("onnxruntime", "fp32", str(stored.path(stored.card.graph().file)), os.cpu_count() or 1)
+    plan = plan_for(stored.card, Settings({"home": str(home), "precision": precision}, environ={}))
+    graph = stored.path(stored.card.graph().file)
+    if plan.precision == "int8":
+        graph = folder(home, stored.card) / f"int8-{next(iter(stored.card.graphs))}.onnx"
+    return Choice(plan.runtime, plan.precision, str(graph), plan.lanes, plan.threads)
 
 
-def read_choice(home: Path, network: str, info: dict[str, Any]) -> Choice:
-    """From what a running server says about its replica (GET /info), once it has answered.
-
-    The facts of a session are `runtime` ("onnxruntime 1.32.0"), `provider` ("cpu-fp32") and, where another file than
-    the stored one is run, `graph` (its path).
-    """
-    plain = plain_choice(home, network)
-    for replica in info.get("replicas", []):
-        if network in replica["replica"]:
-            facts = next(iter(replica["sessions"].values()))
-            return replace(
-                plain,
-                runtime=str(facts["runtime"]).split()[0],
-                precision=str(facts["provider"]).rpartition("-")[2],
-                graph=str(facts.get("graph") or plain.graph),
-                lanes=int(replica.get("lanes") or plain.lanes),
-            )
-    return plain
+def is_tuned(home: Path, network: str) -> bool:
+    """Whether plans were measured on this machine; without them a server follows the default."""
+    return read_plans(home, Store(home).get(network, verify=False).card) is not None
 
 
 def write_spec(file: Path, home: Path, network: str, choice: Choice) -> Path:

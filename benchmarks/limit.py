@@ -67,7 +67,7 @@ def loop() -> None:
     """One process: a line `SECONDS PICTURE` in, a line of JSON out, until the input ends."""
     from benchmarks.peers import fast
 
-    network = fast.Network(1)
+    network = fast.Network(1, 1)
     for line in sys.stdin:
         wanted, _, name = line.strip().partition(" ")
         data = Path(name).read_bytes()

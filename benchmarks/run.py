@@ -10,11 +10,10 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from benchmarks.choice import Choice, plain_choice, read_choice, write_spec
+from benchmarks.choice import is_tuned, read_choice, write_spec
 from benchmarks.pictures import PICTURES, write_all
-from benchmarks.process import Tree, free_port, get
 from benchmarks.rows import Row, append
-from benchmarks.systems import FP32, GLIA, TWIN_FP32, System, Work, payload
+from benchmarks.systems import FP32, TWIN_FP32, System, Work, payload
 from glia.store.store import Store
 
 HERE = Path(__file__).parent
@@ -45,7 +44,7 @@ class Run:
     """What every measurement needs."""
 
     def __init__(self, csv: Path, seconds: float, networks: tuple[str, ...], cold: bool = True) -> None:
-        """Makes pictures, homes and specifications; asks Glia what it chose. `cold`: the disk cache may be dropped."""
+        """Makes pictures and homes; reads what Glia chose. `cold`: the disk cache may be dropped."""
         self.csv = csv
         self.seconds = seconds
         self.networks = networks
@@ -55,23 +54,15 @@ class Run:
         self.date = ""
         self.pictures = write_all(self.folder / "pictures")
         self.homes = {network: home_of(network) for network in networks}
-        self.plain = {network: plain_choice(self.homes[network], network) for network in networks}
-        self.choices = {network: self._ask_choice(network) for network in networks}
+        self.choices = {network: read_choice(self.homes[network], network) for network in networks}
+        self.fp32 = {network: read_choice(self.homes[network], network, "fp32") for network in networks}
 
-    def _ask_choice(self, network: str) -> Choice:
-        body, port = self.body("raw", DETAILED), free_port()
-        path, work = GLIA.path.format(network=network), self.work(GLIA, network, self.plain[network])
-        with Tree(GLIA.command(port, work), GLIA.environment(work), port, self.folder / "choice.log") as tree:
-            tree.until_answered(path, body.kind, body.data)
-            return read_choice(self.homes[network], network, get(port, "/info"))
-
-    def work(self, system: System, network: str, choice: Choice | None = None) -> Work:
-        """What a system is started for. The twin gets Glia's choice, documented peers the graph as it is stored."""
-        same = not system.documented and system not in (FP32, TWIN_FP32)
-        chosen = choice or (self.choices if same else self.plain)[network]
-        home = self.homes[network]
-        spec = write_spec(self.folder / f"{network}-{chosen.runtime}-{chosen.precision}.json", home, network, chosen)
-        return Work(network, chosen, home, spec, self.folder)
+    def work(self, system: System, network: str) -> Work:
+        """What a system is started for. Documented peers take from the choice in fp32 its graph alone."""
+        held = system.documented or system in (FP32, TWIN_FP32)
+        choice, home = (self.fp32 if held else self.choices)[network], self.homes[network]
+        spec = write_spec(self.folder / f"{network}-{choice.runtime}-{choice.precision}.json", home, network, choice)
+        return Work(network, home, spec, self.folder)
 
     def body(self, form: str, picture: str) -> Body:
         """One picture in a system's form."""
@@ -98,6 +89,8 @@ def home_of(network: str) -> Path:
     if network not in {card.name for card in Store(home).list()}:
         say(f"fetching {network}")
         subprocess.run([sys.executable, "-m", "glia", "fetch", network, "--home", str(home)], check=True)
+    if not is_tuned(home, network):
+        say(f"{network} is not tuned on this machine: Glia follows its default plan")
     return home
 
 

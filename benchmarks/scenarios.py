@@ -23,8 +23,8 @@ from benchmarks.systems import FP32, GLIA, TWIN, System, form_of
 
 SIZES = ("small-10kB", "medium-100kB", "large-1000kB")
 MODELS = (1, 2, 4, 8)
-BATCH = 100
-"""Pictures of one batch."""
+BATCH, FOLDER = 100, 300
+"""Pictures of one batch by HTTP; of one folder for the shell, whose start counts."""
 CROWD = 200
 
 
@@ -163,7 +163,7 @@ def many_models(run: Run, round: int) -> None:
             for path in paths:
                 tree.until_answered(path, body.kind, body.data)
             load = closed(tree.port, paths, body.kind, body.file, 16, run.seconds)
-            note = f"{count} models"
+            note = "1 model" if count == 1 else f"{count} models"
             run.write(round, "models", "glia", picture=DETAILED, clients=16, note=note, **measured(load))
             weigh(run, round, tree, note)
 
@@ -171,7 +171,7 @@ def many_models(run: Run, round: int) -> None:
 def sizes(run: Run, round: int, system: System) -> None:
     """How cost grows with the picture; the limit beside each."""
     network = run.networks[0]
-    if system is FP32 and run.choices[network] == run.plain[network]:
+    if system is FP32 and run.choices[network] == run.fp32[network]:
         return
     with Loops(run.work(system, network)) as loops, serving(run, system) as (tree, path):
         for picture in SIZES:
@@ -188,7 +188,7 @@ def batches(run: Run, round: int) -> None:
     body = run.body("raw", DETAILED)
     folder = run.folder / "batch"
     folder.mkdir(exist_ok=True)
-    for number in range(BATCH):
+    for number in range(FOLDER):
         (folder / f"{number}.jpg").write_bytes(body.data)
     with serving(run, GLIA) as (tree, path):
         for clients in (1, 4):
@@ -233,7 +233,7 @@ def background(run: Run, tree: Tree, path: str, job: Job | None) -> Iterator[lis
 
 def _route(run: Run, tree: Tree, path: str) -> float:
     """One batch by HTTP; pictures a second."""
-    files = [file.read_bytes() for file in sorted((run.folder / "batch").iterdir())]
+    files = [file.read_bytes() for file in sorted((run.folder / "batch").iterdir())[:BATCH]]
     kind, body = form_of(files, "image")
     start = time.perf_counter()
     status, answer = post(tree.port, f"{path}/batch", kind, body, 120)

@@ -11,8 +11,6 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from benchmarks.choice import Choice
-
 ROOT = Path(__file__).parent.parent
 VENVS = Path(__file__).parent / ".venvs"
 CORES = os.cpu_count() or 1
@@ -25,7 +23,6 @@ class Work:
     """What a system is started for."""
 
     network: str
-    choice: Choice
     home: Path
     spec: Path
     folder: Path

@@ -1,4 +1,4 @@
-"""Scaled decoding and a session with one thread a run, by hand: of this are the twin and the machine's limit made."""
+"""Scaled decoding and a session as Glia's plan has it, by hand: of this are the twin and the machine's limit made."""
 
 from __future__ import annotations
 
@@ -23,10 +23,10 @@ def planes(data: bytes) -> np.ndarray:
 class Network:
     """The graph in the runtime and the precision that the specification names; `run` from any thread."""
 
-    def __init__(self, lanes: int) -> None:
-        """`lanes`: threads that will call `run`."""
+    def __init__(self, lanes: int, threads: int) -> None:
+        """`lanes`: how many will call `run` at once; `threads`: cores of one run."""
         how = plain.spec()
-        self._run = _openvino(how, lanes) if how["runtime"] == "openvino" else _onnxruntime(how)
+        self._run = _openvino(how, lanes, threads) if how["runtime"] == "openvino" else _onnxruntime(how, threads)
 
     def run(self, sample: np.ndarray) -> np.ndarray:
         """Float32 CHW to scores."""
@@ -34,23 +34,27 @@ class Network:
         return scores
 
 
-def _onnxruntime(how: dict[str, Any]) -> Any:
+def _onnxruntime(how: dict[str, Any], threads: int) -> Any:
     import onnxruntime
 
     options = onnxruntime.SessionOptions()
-    options.intra_op_num_threads = options.inter_op_num_threads = 1
+    options.intra_op_num_threads = threads
+    options.inter_op_num_threads = 1
     session = onnxruntime.InferenceSession(how["graph"], options, providers=["CPUExecutionProvider"])
     return lambda batch: session.run(None, {how["input"]: batch})[0]
 
 
-def _openvino(how: dict[str, Any], lanes: int) -> Any:
+def _openvino(how: dict[str, Any], lanes: int, threads: int) -> Any:
     import threading
 
     import openvino
 
-    options = {"INFERENCE_NUM_THREADS": lanes, "NUM_STREAMS": lanes}
-    if how["precision"] in ("bf16", "fp32"):
-        options["INFERENCE_PRECISION_HINT"] = {"bf16": "bf16", "fp32": "f32"}[how["precision"]]
+    options = {
+        "INFERENCE_NUM_THREADS": lanes * threads,
+        "NUM_STREAMS": lanes,
+        "ENABLE_CPU_PINNING": False,
+        "INFERENCE_PRECISION_HINT": {"bf16": "bf16", "fp16": "f16"}.get(how["precision"], "f32"),
+    }
     core = openvino.Core()
     compiled = core.compile_model(how["graph"], "CPU", options)
     own = threading.local()

@@ -1,6 +1,6 @@
 """The fair twin: what a careful person writes by hand for one network in one afternoon, on FastAPI.
 
-Scaled decode, the runtime and precision that Glia chose, one thread a run, as many at a time as there are cores.
+Scaled decode, and the runtime, precision, lanes and threads that Glia chose.
 It lacks everything else that Glia does: see README.md.
 """
 
@@ -15,7 +15,7 @@ from fastapi import FastAPI, Request
 from benchmarks.peers import fast, plain
 
 app = FastAPI()
-network = fast.Network(plain.spec()["lanes"])
+network = fast.Network(plain.spec()["lanes"], plain.spec()["threads"])
 lanes = ThreadPoolExecutor(plain.spec()["lanes"])
 
 
