@@ -1,12 +1,12 @@
 """The soak: half an hour of changing load on a server that cannot hold all its models; does its memory grow?
 
-    python -m benchmarks.soak [--minutes 30] [--memory 600]
+    python -m benchmarks.soak [--minutes 30] [--memory 900]
 
-Four models under a budget that two or three of them fill. Clients ask with pictures of 100 to 4000 px in three formats,
-not as fast as they could; some leave in the middle of a request; batches come now and then; models are bound and
-unbound, loaded and unloaded. Every 2 s each process of the server is weighed. What has to hold stands in
-`soak_verdict`; the exit status is 1 where it does not. Writes results/soak.csv (one row a process and sample),
-results/soak-answers.csv and results/soak.svg.
+Four models under a budget that three of them fill once they have seen large pictures; two at a time are asked for, in
+turn, so that the least recently used is evicted now and then. Clients ask with pictures of 100 to 4000 px in three
+formats, not as fast as they could; some leave in the middle of a request; batches come; models are bound and unbound,
+loaded and unloaded. Every 2 s each process of the server is weighed. What has to hold stands in `soak_verdict`; the
+exit status is 1 where it does not. Writes results/soak.csv (one row a process and sample), soak-answers.csv, soak.svg.
 """
 
 from __future__ import annotations
@@ -110,7 +110,7 @@ def main() -> int:
     """The exit status: 0 where everything holds."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks.soak")
     parser.add_argument("--minutes", type=float, default=30)
-    parser.add_argument("--memory", type=int, default=600, help="budget of all replicas [MB]")
+    parser.add_argument("--memory", type=int, default=900, help="budget of all replicas [MB]")
     parser.add_argument("--csv", type=Path, default=HERE / "results/soak.csv")
     given = parser.parse_args()
     report.make_plotter()

@@ -15,6 +15,8 @@ from glia.store.bindings import Bindings
 PAUSE_S = 8.0
 REST_S = 4.0
 """A model that is unloaded by hand is not asked for so long."""
+STRAY = 0.005
+"""Share of requests that go to any model instead of one of the two favourites."""
 
 
 class Operator:
@@ -29,19 +31,27 @@ class Operator:
         self._lock = threading.Lock()
         self._resting = ""
         self._bound = best
+        self._favourites = [copies[0], "objects"]
         self._told = False
 
     def pick(self, draw: random.Random) -> str:
-        """A service that should answer now; one model is asked far more than the others, as it goes."""
+        """A service that should answer now: one of the favourites, rarely any."""
         with self._lock:
-            names = [name for name in (self.copies[0], "objects", *self.copies[1:], self.best) if name != self._resting]
-        return draw.choices(names, [8, *[1] * (len(names) - 1)])[0]
+            every = [name for name in ("objects", *self.copies, self.best) if name != self._resting]
+            liked = [name for name in self._favourites if name in every] or every
+        return draw.choice(every if draw.random() < STRAY else liked)
 
     def run(self, until: float) -> None:
-        """Bind, unbind, or unload and load again."""
+        """Change what is liked, bind, unbind, or unload and load again."""
         while time.monotonic() < until - REST_S:
-            self.draw.choice((self.bind, self.unbind, self.rest))()
+            self.draw.choice((self.turn, self.turn, self.bind, self.unbind, self.rest))()
             time.sleep(self.draw.uniform(0.3, 1.7) * PAUSE_S)
+
+    def turn(self) -> None:
+        """Another model takes the place of the older favourite: what it was becomes the next to be evicted."""
+        with self._lock:
+            fresh = [name for name in ("objects", *self.copies, self.best) if name not in self._favourites]
+            self._favourites = [self._favourites[1], self.draw.choice(fresh)]
 
     def bind(self) -> None:
         """Let another model answer objects."""
