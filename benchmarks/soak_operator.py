@@ -16,7 +16,7 @@ PAUSE_S = 8.0
 REST_S = 4.0
 """A model that is unloaded by hand is not asked for so long."""
 STRAY = 0.005
-"""Share of requests that go to any model instead of one of the two favourites."""
+"""Share of requests that go to any model instead of one of the favourites: the first copy, and another in turn."""
 
 
 class Operator:
@@ -48,10 +48,10 @@ class Operator:
             time.sleep(self.draw.uniform(0.3, 1.7) * PAUSE_S)
 
     def turn(self) -> None:
-        """Another model takes the place of the older favourite: what it was becomes the next to be evicted."""
+        """Another model is liked: what was liked before becomes the next to be evicted."""
         with self._lock:
             fresh = [name for name in ("objects", *self.copies, self.best) if name not in self._favourites]
-            self._favourites = [self._favourites[1], self.draw.choice(fresh)]
+            self._favourites = [self._favourites[0], self.draw.choice(fresh)]
 
     def bind(self) -> None:
         """Let another model answer objects."""
@@ -66,7 +66,7 @@ class Operator:
     def rest(self) -> None:
         """Unload a model that nobody asks for meanwhile, and load it again."""
         # A binding is seen by the server a second later: what was bound a moment ago is left alone too.
-        free = [name for name in self.copies if name != self._bound]
+        free = [name for name in self.copies[1:] if name != self._bound]
         model = self.draw.choice(free)
         with self._lock:
             self._resting = model
