@@ -152,7 +152,7 @@ def test_the_memory_of_a_stopped_replica_is_given_back(serve: Callable[..., Serv
         (facts,) = httpx.get(f"{server.url}/info").json()["replicas"]
         assert facts["pid"] == last
         seen.add(last)
-        return read_memory(server.process.pid).used + read_memory(last).used
+        return read_memory(server.process.pid).resident + read_memory(last).resident
 
     seen: set[int] = set()
     bodies: dict[str, Any] = {

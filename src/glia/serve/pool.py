@@ -9,6 +9,7 @@ import time
 from collections import Counter
 from collections.abc import AsyncGenerator, Collection, Mapping, Sequence
 from contextlib import aclosing
+from functools import partial
 from typing import Any
 
 from glia.core.errors import DeadlineExceeded, Draining, GliaError, Overloaded
@@ -59,7 +60,7 @@ class Pool:
         self._tending: asyncio.Task[None] | None = None
         self._stopping = False
 
-    async def predict(
+    def predict(
         self, resolved: Resolved, request: Request, deadline_s: float, background: bool = False
     ) -> AsyncGenerator[Frame, None]:
         """Item frames, then the end frame with `value`, `steps` [ms]. Raises GliaError.
@@ -68,10 +69,7 @@ class Pool:
         """
         fields, buffers = split(request)
         asked = self._ask(resolved, "predict", {"fields": fields}, buffers, deadline_s, background)
-        counted = self.statistics.counted(resolved.key, 1, asked)
-        async with aclosing(self.watch.watched(resolved.name, counted)) as frames:
-            async for frame in frames:
-                yield frame
+        return self.watch.watched(resolved.name, asked, 1, partial(self.statistics.ended, resolved.key, 1))
 
     async def infer(
         self, resolved: Resolved, inference: Inference, deadline_s: float, *, background: bool = False
@@ -89,8 +87,8 @@ class Pool:
             "fields": inference.fields,
         }
         asked = self._ask(resolved, "infer", body, buffers, deadline_s, background)
-        counted = self.statistics.counted(resolved.key, inference.rows, asked)
-        async with aclosing(self.watch.watched(resolved.name, counted, inference.rows)) as frames:
+        ended = partial(self.statistics.ended, resolved.key, inference.rows)
+        async with aclosing(self.watch.watched(resolved.name, asked, inference.rows, ended)) as frames:
             async for frame in frames:
                 return described(frame.body["tensors"], frame.buffers), frame.body["steps"]
         raise AssertionError("an answer without its end")

@@ -6,12 +6,10 @@ Source: https://github.com/triton-inference-server/server/blob/main/docs/protoco
 from __future__ import annotations
 
 import time
-from collections.abc import AsyncGenerator, Mapping
-from contextlib import aclosing
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 
-from glia.core.errors import GliaError
-from glia.serve.frames import Frame
+from glia.serve.watch import CLIENT_GONE, OK
 
 QUEUE, RUN = frozenset({"queue"}), frozenset({"run"})
 OUTPUT = frozenset({"postprocess"})
@@ -63,18 +61,12 @@ class Statistics:
         """What was counted under a key; zeros where nothing was."""
         return self.accounts.get(key) or Account()
 
-    async def counted(self, key: str, rows: int, frames: AsyncGenerator[Frame, None]) -> AsyncGenerator[Frame, None]:
-        """The frames of one request, counted when it ends. Raises what they raise."""
-        start = time.perf_counter()
-        try:
-            async with aclosing(frames):
-                async for frame in frames:
-                    if frame.kind == "end":
-                        self.succeeded(key, rows, frame.body["steps"])
-                    yield frame
-        except GliaError:
-            self.failed(key, (time.perf_counter() - start) * 1e3)
-            raise
+    def ended(self, key: str, rows: int, code: str, ms: float, steps: Mapping[str, float]) -> None:
+        """A request of `rows` rows ended, as `Watch.watched` tells it; one whose client left is neither."""
+        if code == OK:
+            self.succeeded(key, rows, steps)
+        elif code != CLIENT_GONE:
+            self.failed(key, ms)
 
     def succeeded(self, key: str, rows: int, steps: Mapping[str, float]) -> None:
         """A request was answered. `steps`: where its milliseconds went, waiting included, which is all of them."""

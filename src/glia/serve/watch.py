@@ -44,6 +44,10 @@ class Counts:
         self.window = Window()
 
 
+Ended = Callable[[str, float, Mapping[str, float]], None]
+"""Told of a request's end: its code, how long it took [ms], and its steps [ms], empty if it failed."""
+
+
 class Watch:
     """Counts; asks nobody anything. All methods belong to one event loop."""
 
@@ -77,11 +81,11 @@ class Watch:
         return counts
 
     async def watched(
-        self, service: str, frames: AsyncGenerator[Frame, None], rows: int = 1
+        self, service: str, frames: AsyncGenerator[Frame, None], rows: int = 1, also: Ended = lambda *_: None
     ) -> AsyncGenerator[Frame, None]:
         """The same frames; their request is counted when it ends, however it ends.
 
-        `rows`: how many it is by itself; its end frame may say that more ran together.
+        `rows`: how many it is by itself; its end frame may say that more ran together. `also`: told the end too.
         """
         counts = self.service(service)
         counts.in_flight += 1
@@ -101,7 +105,9 @@ class Watch:
             raise
         finally:
             counts.in_flight -= 1
-            self.ended(counts, code, time.perf_counter() - start, body)
+            seconds = time.perf_counter() - start
+            self.ended(counts, code, seconds, body)
+            also(code, seconds * 1e3, body.get("steps") or {})
 
     def ended(self, counts: Counts, code: str, seconds: float, body: Mapping[str, Any]) -> None:
         """The end of a request: `body` is its end frame's, with `steps` [ms] and `batch` [rows]; empty if it failed."""

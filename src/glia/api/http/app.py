@@ -31,7 +31,7 @@ from glia.api.http.intake import Intake
 from glia.api.http.openapi import openapi
 from glia.api.http.pages import PAGES, UI, icon, page
 from glia.api.http.routing import route
-from glia.api.http.watching import Watching, noted
+from glia.api.http.watching import Watching, log_of, noted
 from glia.core.errors import GliaError, InputError, MethodNotAllowed, NoModel, NotFound
 from glia.core.settings import Settings
 from glia.core.task import Request as TaskRequest
@@ -81,11 +81,13 @@ class Door:
         with self.pool.watch.refusals(resolved.name):
             limit_s = body.deadline_s(http, self.settings["deadline_s"])
             request = await body.read_request(http, resolved.contract, self.settings["max_body_mb"] << 20)
-        frames = noted(http.state.log, resolved, self.pool.predict(resolved, request, limit_s))
+        http.state.log.update(service=resolved.name, replica=resolved.key)
+        frames = self.pool.predict(resolved, request, limit_s)
         accept = http.headers.get("accept", "")
         if "text/event-stream" in accept:
-            return answers.events(frames, resolved)
+            return answers.events(noted(http.state.log, frames), resolved)
         frame = await while_connected(http, last(frames))
+        http.state.log.update(log_of(frame.body))
         return answers.answer(frame, resolved, accept)
 
     async def batch(self, http: HttpRequest) -> Response:

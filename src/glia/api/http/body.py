@@ -8,7 +8,6 @@ from collections.abc import AsyncGenerator, Mapping, Sequence
 from dataclasses import dataclass
 from io import BytesIO
 from typing import Any
-from urllib.parse import parse_qsl
 
 from python_multipart.exceptions import MultipartParseError
 from starlette.formparsers import MultiPartException, MultiPartParser
@@ -98,6 +97,8 @@ def _batch_rows(value: Any, contract: Contract) -> list[dict[str, Any]]:
 
 def query_fields(http: HttpRequest, contract: Contract) -> dict[str, Any]:
     """Parameters from the query string; a field that is a list takes its repetitions."""
+    if not http.url.query:
+        return {}
     return _collected(
         [(name, value) for name, value in http.query_params.multi_items() if name not in NOT_FIELDS], contract
     )
@@ -228,7 +229,7 @@ def raw_subject(body: bytes, contract: Contract) -> Any:
 
 def deadline_s(http: HttpRequest, most_s: float) -> float:
     """The request's deadline [s]: `deadline_ms` in the query, or `X-Request-Timeout` [s]; at most the setting's."""
-    query = dict(parse_qsl(http.url.query)).get("deadline_ms")
+    query = http.query_params.get("deadline_ms")
     header = http.headers.get("x-request-timeout")
     try:
         asked = float(query) / 1e3 if query is not None else float(header) if header is not None else most_s

@@ -14,16 +14,26 @@ T = TypeVar("T")
 
 async def while_connected(http: HttpRequest, work: Awaitable[T]) -> T:
     """The work's result; canceled when the client leaves, so that its place is free. Raises ClientDisconnect."""
-    working = asyncio.ensure_future(work)
-    gone = asyncio.ensure_future(_disconnected(http))
+    asking = asyncio.current_task()
+    assert asking is not None
+    left = False
+
+    async def watch() -> None:
+        nonlocal left
+        await _disconnected(http)
+        left = True
+        asking.cancel()
+
+    watching = asyncio.create_task(watch())
     try:
-        await asyncio.wait({working, gone}, return_when=asyncio.FIRST_COMPLETED)
-        if not working.done():
-            raise ClientDisconnect
-        return working.result()
+        return await work
+    except asyncio.CancelledError as error:
+        if not left:
+            raise
+        asking.uncancel()
+        raise ClientDisconnect from error
     finally:
-        gone.cancel()
-        working.cancel()
+        watching.cancel()
 
 
 async def _disconnected(http: HttpRequest) -> None:

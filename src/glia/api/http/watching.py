@@ -114,11 +114,8 @@ class Watching:
         }
 
 
-async def noted(
-    log: dict[str, Any], resolved: Resolved, frames: AsyncGenerator[Frame, None]
-) -> AsyncGenerator[Frame, None]:
-    """The same frames; the request's line in the log gets service, replica, rows of its run, and steps [ms]."""
-    log.update(service=resolved.name, replica=resolved.key)
+async def noted(log: dict[str, Any], frames: AsyncGenerator[Frame, None]) -> AsyncGenerator[Frame, None]:
+    """The same frames; the request's line in the log gets the rows of its run, and steps [ms]."""
     async with aclosing(frames):
         async for frame in frames:
             if frame.kind == "end":
