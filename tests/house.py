@@ -123,3 +123,13 @@ def picture(colour: tuple[int, int, int] = (255, 0, 0), size: tuple[int, int] = 
     pixels = np.empty((size[1], size[0], 3), np.uint8)
     pixels[:] = colour
     return Image.from_array(pixels, format).data  # type: ignore[arg-type]
+
+
+def find(browser: Any, selector: str) -> Any:
+    """The first element that a selector finds on the page, once there is one."""
+    return until(lambda: browser.find_elements("css selector", selector), what=selector)[0]
+
+
+def complaints(browser: Any) -> list[str]:
+    """What the browser's console holds against the page since it was last asked."""
+    return [line["message"] for line in browser.get_log("browser") if line["level"] == "SEVERE"]

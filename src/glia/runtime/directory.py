@@ -65,6 +65,10 @@ class Directory:
         self.bindings = Bindings(settings.home)
         self.tasks = find_tasks(settings["tasks_dir"])
 
+    def stamp(self) -> object:
+        """Differs whenever `resolve` may answer differently than before; cheap to ask for."""
+        return (self.store.stamp(), self.bindings.stamp())
+
     def names(self) -> list[str]:
         """Every service: of the catalog, of the store, of the bindings, and tasks without networks."""
         names = {entry.service for entry in self._entries().values() if entry.service}

@@ -94,8 +94,9 @@ class OpenVinoSession:
 
 
 def _name(port: Any) -> str:
-    """The name that the ONNX file gives a tensor; OpenVINO may know it under several."""
-    return str(min(port.get_names(), key=len)) if len(port.get_names()) > 1 else str(port.get_any_name())
+    """The name that the ONNX file gives a tensor; compiling may add those of nodes, the port's own node keeps it."""
+    names, own = port.get_names(), port.node.friendly_name.partition("/sink_port_")[0]
+    return str(own if own in names else min(names))
 
 
 def cpu_precisions() -> tuple[str, ...]:

@@ -45,6 +45,7 @@ class Subject:
     request: Request
     words: str
     guard: Sequence[Request] = ()
+    calibration: Sequence[Request] = ()
 
 
 def tune(resolved: Resolved, subject: Subject, settings: Settings, progress: Progress) -> Plans:

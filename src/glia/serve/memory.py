@@ -10,6 +10,7 @@ import sys
 from dataclasses import dataclass
 from pathlib import Path
 
+M_TRIM_THRESHOLD = -1
 M_MMAP_THRESHOLD = -3
 
 
@@ -64,11 +65,15 @@ def machine_bytes() -> int:
 def keep_large_buffers_apart(least: int) -> None:
     """Let glibc map every buffer above `least` bytes by itself, so that its memory returns when it is freed.
 
-    By default glibc raises that threshold to 32 MB once such a buffer was freed, and keeps what lies below it.
+    By default glibc raises that threshold to 32 MB once such a buffer was freed, and keeps what lies below it. Setting
+    it by hand sets the other to 128 kB, above which the top of the heap is given back at every free, to be faulted in
+    again by the next request: that one is raised.
     """
     if sys.platform == "linux":
         with contextlib.suppress(AttributeError, OSError):  # another C library
-            ctypes.CDLL(None).mallopt(M_MMAP_THRESHOLD, least)
+            library = ctypes.CDLL(None)
+            library.mallopt(M_MMAP_THRESHOLD, least)
+            library.mallopt(M_TRIM_THRESHOLD, 16 * least)
 
 
 def give_back_free_memory() -> None:

@@ -23,11 +23,12 @@ from glia.serve.memory import machine_bytes, read_memory
 from glia.serve.process import Gone, ReplicaProcess
 from glia.serve.statistics import Statistics
 from glia.serve.tensors import Inference, Packed, describe, described
+from glia.serve.watch import Watch
 
 log = logging.getLogger("glia.serve")
 
-TEND_S = 1.0
-"""How often memory is measured and idle replicas are looked for."""
+TEND_S = 2.0
+"""How often idle replicas are looked for, and the memory of those that were used since is measured (some ms each)."""
 ROOM_LIMIT_S = 20.0
 """How long a start waits for busy replicas to leave room."""
 
@@ -42,6 +43,7 @@ class Pool:
         self.statistics = Statistics()
         self.failures: dict[str, str] = {}
         """Replica key to why its last start failed, or why it last ended."""
+        self.watch = Watch()
         self._replicas: dict[str, ReplicaProcess] = {}
         self._starting: dict[str, asyncio.Task[ReplicaProcess]] = {}
         self._leaving: dict[str, asyncio.Task[None]] = {}
@@ -66,7 +68,8 @@ class Pool:
         """
         fields, buffers = split(request)
         asked = self._ask(resolved, "predict", {"fields": fields}, buffers, deadline_s, background)
-        async with aclosing(self.statistics.counted(resolved.key, 1, asked)) as frames:
+        counted = self.statistics.counted(resolved.key, 1, asked)
+        async with aclosing(self.watch.watched(resolved.name, counted)) as frames:
             async for frame in frames:
                 yield frame
 
@@ -86,7 +89,8 @@ class Pool:
             "fields": inference.fields,
         }
         asked = self._ask(resolved, "infer", body, buffers, deadline_s, background)
-        async with aclosing(self.statistics.counted(resolved.key, inference.rows, asked)) as frames:
+        counted = self.statistics.counted(resolved.key, inference.rows, asked)
+        async with aclosing(self.watch.watched(resolved.name, counted, inference.rows)) as frames:
             async for frame in frames:
                 return described(frame.body["tensors"], frame.buffers), frame.body["steps"]
         raise AssertionError("an answer without its end")
@@ -182,7 +186,9 @@ class Pool:
                 del self._replicas[key]
             await self._make_room(resolved)
             replica = ReplicaProcess(resolved, self.settings, self._died)
+            began = time.perf_counter()
             await replica.start()
+            self.watch.started(key, time.perf_counter() - began)
             await self._measure([replica])
             self.failures.pop(key, None)
             self._replicas[key] = replica
@@ -190,6 +196,7 @@ class Pool:
             self.failures[key] = error.message
             if not isinstance(error, Overloaded):
                 self._backoff.note(key, error.message)
+                self.watch.start_failed(key)
             raise
         finally:
             self._reserved.pop(key, None)
@@ -199,6 +206,7 @@ class Pool:
         return replica
 
     def _died(self, replica: ReplicaProcess, status: int) -> None:
+        self.watch.died(replica.key)
         if self._replicas.get(replica.key) is replica:
             why = f"its process ended with {f'signal {-status}' if status < 0 else f'status {status}'}"
             if self._backoff.note(replica.key, why):
@@ -257,6 +265,7 @@ class Pool:
                         del self._replicas[key]
                     self._leaving.pop(key, None)
 
+            (self.watch.evicted if why == "evicted" else self.watch.unloaded)(key)
             log.info("replica %s", why, extra={"fields": {"replica": key, "budget_mb": self.budget_bytes >> 20}})
             self._leaving[key] = asyncio.create_task(leave(), name=f"stop {key}")
         await asyncio.shield(self._leaving[key])
@@ -293,9 +302,11 @@ class Pool:
         while True:
             await asyncio.sleep(TEND_S)
             try:
-                await self._measure([replica for replica in self._replicas.values() if replica.alive])
-                await self._evict()
                 now = time.monotonic()
+                # Those idle for longer have not changed: a replica gives back what it can soon after its last answer.
+                used = [r for r in self._replicas.values() if r.alive and (r.busy or now - r.last_used < 3 * TEND_S)]
+                await self._measure(used)
+                await self._evict()
                 for replica in list(self._replicas.values()):
                     if idle_s and self._is_idle(replica) and now - replica.last_used > idle_s:
                         await self._leave(replica, "unloaded: idle")
@@ -338,7 +349,7 @@ class Pool:
                 "peak_bytes": replica.memory.peak,
                 "sessions": replica.facts,
             }
-            for replica in self._replicas.values()
+            for replica in list(self._replicas.values())
             if replica.alive
         ]
 

@@ -13,6 +13,7 @@ import uvicorn
 
 from glia.api.cli.models import fetch_with_bar
 from glia.api.cli.options import side, with_settings
+from glia.api.cli.tune import arrive
 from glia.api.http.app import build_app
 from glia.core.errors import SettingError
 from glia.core.log import start_log
@@ -121,5 +122,7 @@ def serve_command(settings: Settings, fetch_starter: bool) -> None:
 
 
 def get_starter(settings: Settings) -> None:
-    """Fetch the starter with a bar; without a source, one line."""
-    fetch_with_bar(lambda progress, report: fetch_starter(settings, progress, report), side())
+    """Fetch the starter with a bar, and tune it; without a source, one line."""
+    card = fetch_with_bar(lambda progress, report: fetch_starter(settings, progress, report), side())
+    if card is not None:
+        arrive(card.name, settings)

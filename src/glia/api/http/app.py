@@ -17,7 +17,7 @@ from starlette.exceptions import HTTPException
 from starlette.middleware import Middleware
 from starlette.middleware.cors import CORSMiddleware
 from starlette.requests import Request as HttpRequest
-from starlette.responses import FileResponse, JSONResponse, Response
+from starlette.responses import JSONResponse, Response
 from starlette.routing import Mount, Route
 from starlette.staticfiles import StaticFiles
 
@@ -27,8 +27,11 @@ from glia.api.http import answers, body
 from glia.api.http.connection import while_connected
 from glia.api.http.guard import Guard
 from glia.api.http.inference_protocol import InferenceProtocol
+from glia.api.http.intake import Intake
 from glia.api.http.openapi import openapi
+from glia.api.http.pages import PAGES, UI, icon, page
 from glia.api.http.routing import route
+from glia.api.http.watching import Watching, noted
 from glia.core.errors import GliaError, InputError, MethodNotAllowed, NoModel, NotFound
 from glia.core.settings import Settings
 from glia.core.task import Request as TaskRequest
@@ -39,7 +42,6 @@ from glia.serve.pool import Pool
 
 log = logging.getLogger("glia.http")
 
-UI = Path(__file__).parent.parent / "ui"
 SAMPLES = Path(glia.store.__file__).parent / "samples"
 TIDY_S = 5.0
 """How often replicas are looked for that nothing is served by any more."""
@@ -55,44 +57,49 @@ class Door:
         self.settings = settings
         self.directory = Directory(settings)
         self.pool = Pool(settings)
+        self.watching = Watching(self.pool, self.directory)
         apply_limits(settings)
-        self._resolved: dict[str, tuple[float, Resolved]] = {}
+        self._resolved: dict[str, Resolved] = {}
+        self._stamp: object = None
+        self._looked = -FRESH_S
 
     def resolve(self, ref: str) -> Resolved:
-        """A service by name, from memory if it was asked for just now."""
+        """A service by name, from memory as long as nothing has changed in the store and the bindings."""
         now = time.monotonic()
-        seen = self._resolved.get(ref)
-        if seen is None or now - seen[0] > FRESH_S:
-            if len(self._resolved) > 1000:
+        if now - self._looked > FRESH_S:
+            stamp, self._looked = self.directory.stamp(), now
+            if stamp != self._stamp or len(self._resolved) > 1000:
+                self._stamp = stamp
                 self._resolved.clear()
-            seen = (now, self.directory.resolve(ref))
-            self._resolved[ref] = seen
-        return seen[1]
+        if ref not in self._resolved:
+            self._resolved[ref] = self.directory.resolve(ref)
+        return self._resolved[ref]
 
     async def predict(self, http: HttpRequest) -> Response:
         """One request to a service."""
         resolved = self.resolve(http.path_params["name"])
-        limit_s = body.deadline_s(http, self.settings["deadline_s"])
-        request = await body.read_request(http, resolved.contract, self.settings["max_body_mb"] << 20)
-        frames = self.pool.predict(resolved, request, limit_s)
-        http.state.log.update(service=resolved.name, batch=1)
+        with self.pool.watch.refusals(resolved.name):
+            limit_s = body.deadline_s(http, self.settings["deadline_s"])
+            request = await body.read_request(http, resolved.contract, self.settings["max_body_mb"] << 20)
+        frames = noted(http.state.log, resolved, self.pool.predict(resolved, request, limit_s))
         accept = http.headers.get("accept", "")
         if "text/event-stream" in accept:
             return answers.events(frames, resolved)
         frame = await while_connected(http, last(frames))
-        http.state.log.update({f"{name}_ms": round(ms, 1) for name, ms in frame.body["steps"].items()})
         return answers.answer(frame, resolved, accept)
 
     async def batch(self, http: HttpRequest) -> Response:
         """Many requests to a service: a list of answers or problems, one each, in their order."""
         resolved = self.resolve(http.path_params["name"])
-        limit_s = body.deadline_s(http, self.settings["deadline_s"])
-        requests = await body.read_requests(http, resolved.contract, self.settings["max_body_mb"] << 20)
+        with self.pool.watch.refusals(resolved.name):
+            limit_s = body.deadline_s(http, self.settings["deadline_s"])
+            requests = await body.read_requests(http, resolved.contract, self.settings["max_body_mb"] << 20)
         # No more at a time than a few lanes' worth: a batch must not fill the queue that single requests wait in.
         room = asyncio.Semaphore(2 * (await self.pool.replica(resolved)).lanes)
 
         async def one(request: TaskRequest | InputError) -> Any:
             if isinstance(request, InputError):
+                self.pool.watch.refused(resolved.name, request)
                 return request.problem()
             async with room:
                 try:
@@ -101,7 +108,7 @@ class Door:
                     return error.problem()
             return answers.plain(answers.value_of(frame, resolved))
 
-        http.state.log.update(service=resolved.name, batch=len(requests))
+        http.state.log.update(service=resolved.name, replica=resolved.key, batch=len(requests))
         results = await while_connected(http, asyncio.gather(*(one(request) for request in requests)))
         return JSONResponse(list(results), headers={"x-glia-model": answers.model_header(resolved)})
 
@@ -154,16 +161,16 @@ class Door:
 
     async def tidy(self) -> None:
         """Unload what was served once and is now bound to another model, or deleted; as long as the server is up."""
+        known: dict[str, str] = {}
         while True:
             await asyncio.sleep(TIDY_S)
-            for ref in list(self._resolved):
+            known |= {ref: resolved.key for ref, resolved in self._resolved.items()}
+            for ref in list(known):
                 try:
-                    await asyncio.to_thread(self.directory.resolve, ref)
+                    known[ref] = self.resolve(ref).key
                 except GliaError:
-                    self._resolved.pop(ref, None)
-                else:
-                    self.resolve(ref)
-            await self.pool.retain({resolved.key for _, resolved in self._resolved.values()})
+                    del known[ref]
+            await self.pool.retain(set(known.values()))
 
     async def warm(self) -> None:
         """Load what is bound before the first request asks; a failure is shown, not fatal."""
@@ -200,12 +207,6 @@ async def _refused(http: HttpRequest, error: Exception) -> Response:
 
 
 def _routes(door: Door) -> list[Route | Mount]:
-    async def page(http: HttpRequest) -> Response:
-        return FileResponse(UI / "index.html")
-
-    async def docs(http: HttpRequest) -> Response:
-        return FileResponse(UI / "docs.html")
-
     services = [
         one
         for prefix in ("/v1/services", "/models")
@@ -215,8 +216,10 @@ def _routes(door: Door) -> list[Route | Mount]:
         )
     ]
     return [
-        route("/", GET=page),
-        route("/docs", GET=docs),
+        *(route(path, GET=page(path)) for path in PAGES),
+        route("/favicon.ico", GET=icon),
+        route("/metrics", GET=door.watching.metrics),
+        route("/v1/status", GET=door.watching.status),
         route("/health", GET=door.health),
         route("/info", GET=door.info),
         route("/openapi.json", GET=door.openapi),
@@ -241,7 +244,8 @@ def build_app(settings: Settings) -> Starlette:
         await asyncio.gather(*beside, return_exceptions=True)
         await door.pool.stop()
 
-    middleware = [Middleware(Guard, api_key=settings["api_key"])]
+    intake = Intake(settings["max_pending_mb"] << 20, settings["deadline_s"])
+    middleware = [Middleware(Guard, api_key=settings["api_key"], intake=intake)]
     origins = [origin.strip() for origin in settings["cors_origins"].split(",") if origin.strip()]
     if origins:
         middleware.insert(
@@ -263,4 +267,5 @@ def build_app(settings: Settings) -> Starlette:
     app.state.idle = asyncio.Event()
     app.state.idle.set()
     app.state.door = door
+    app.state.watch = door.pool.watch
     return app

@@ -20,6 +20,7 @@ from starlette.requests import Request as HttpRequest
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from glia.api.http.answers import problem
+from glia.api.http.intake import Body, Intake
 from glia.core.errors import Draining, ForeignOrigin, GliaError, NotAllowed
 
 log = logging.getLogger("glia.access")
@@ -37,10 +38,11 @@ SAFE = {
 class Guard:
     """The outermost layer; handlers leave what the log should know in `scope["state"]["log"]`."""
 
-    def __init__(self, app: ASGIApp, api_key: str) -> None:
+    def __init__(self, app: ASGIApp, api_key: str, intake: Intake) -> None:
         """`api_key`: empty for none."""
         self.app = app
         self.api_key = api_key
+        self.intake = intake
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """One request."""
@@ -71,7 +73,11 @@ class Guard:
             shared.in_flight += 1
             shared.idle.clear()
             try:
-                await self.app(scope, receive, send_safely)
+                body = Body(self.intake, receive, headers.get("content-length", ""))
+                try:
+                    await self.app(scope, body.receive, send_safely)
+                finally:
+                    body.leave()
             finally:
                 shared.in_flight -= 1
                 if shared.in_flight == 0:
@@ -85,14 +91,18 @@ class Guard:
             if status == 0:
                 await problem(error, request_id)(scope, receive, send_safely)
             fields["error"] = error.code
+        status = status or 499
+        shared.watch.answered(status)
+        # What asks every second would drown the rest.
+        level = logging.DEBUG if fields.pop("quiet", False) else logging.INFO
         line = {
             "id": request_id,
-            "status": status or 499,
+            "status": status,
             "ms": round((time.perf_counter() - start) * 1e3, 1),
             **fields,
         }
         # Quoted as it came: a line break in a path must not begin a line of the log.
-        log.info("%s %s", scope["method"], quote(scope["path"]), extra={"fields": line})
+        log.log(level, "%s %s", scope["method"], quote(scope["path"]), extra={"fields": line})
 
     def _check(self, scope: Scope, headers: Headers) -> None:
         if scope["path"].removeprefix(scope.get("root_path", "")) == "/health":

@@ -157,13 +157,14 @@ class InferenceProtocol:
     async def infer(self, http: HttpRequest) -> Response:
         """Tensors, or encoded media, through a graph."""
         resolved = self._model(http)
-        most_s = deadline_s(http, self.settings["deadline_s"])
-        body = await read_inflated(http, self.settings["max_body_mb"] << 20)
-        length = http.headers.get(LENGTH)
-        request, inference = await _off_loop(
-            len(body), lambda: _inference(inference_wire.parse(body, length), resolved)
-        )
-        http.state.log.update(service=resolved.name, batch=inference.rows)
+        with self.pool.watch.refusals(resolved.name):
+            most_s = deadline_s(http, self.settings["deadline_s"])
+            body = await read_inflated(http, self.settings["max_body_mb"] << 20)
+            length = http.headers.get(LENGTH)
+            request, inference = await _off_loop(
+                len(body), lambda: _inference(inference_wire.parse(body, length), resolved)
+            )
+        http.state.log.update(service=resolved.name, replica=resolved.key, batch=inference.rows)
         outputs, steps = await while_connected(
             http,
             self.pool.infer(

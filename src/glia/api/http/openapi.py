@@ -28,6 +28,8 @@ def openapi(services: Iterable[Resolved], root_path: str = "", keyed: bool = Fal
     paths: dict[str, Any] = {
         "/health": {"get": _plain("Whether the server is alive; 503 while it drains.")},
         "/info": {"get": _plain("Version, tasks, replicas.")},
+        "/metrics": {"get": _plain("What Prometheus scrapes.", "text/plain")},
+        "/v1/status": {"get": _plain("Requests, latency and memory of the last minute, per service and replica.")},
         "/v1/services": {"get": _plain("Every service, with its model and state.")},
     }
     for resolved in services:
@@ -52,8 +54,9 @@ def openapi(services: Iterable[Resolved], root_path: str = "", keyed: bool = Fal
     return document
 
 
-def _plain(summary: str) -> dict[str, Any]:
-    return {"summary": summary, "responses": {"200": {"description": "JSON", "content": {"application/json": {}}}}}
+def _plain(summary: str, kind: str = "application/json") -> dict[str, Any]:
+    words = "JSON" if kind.endswith("json") else "Text"
+    return {"summary": summary, "responses": {"200": {"description": words, "content": {kind: {}}}}}
 
 
 def _lift(schema: dict[str, Any], prefix: str, components: dict[str, Any]) -> dict[str, Any]:
