@@ -22,6 +22,9 @@ _DTYPES = {
     **{f"tensor({kind}{bits})": f"{kind}{bits}" for kind in ("int", "uint") for bits in (8, 16, 32, 64)},
 }
 
+USUAL_ROWS = 8
+"""Batches up to this count as one size: they come and go in any order."""
+
 _PROVIDERS = {"cpu": ["CPUExecutionProvider"], "cuda": ["CUDAExecutionProvider", "CPUExecutionProvider"]}
 
 
@@ -48,15 +51,10 @@ class OnnxSession:
         options.intra_op_num_threads = threads
         options.inter_op_num_threads = 1
         options.log_severity_level = 3
+        options.enable_mem_pattern = False  # it keeps a plan of memory for every shape ever seen
         options.add_session_config_entry("session.intra_op.allow_spinning", "0")
         try:
             self._session = ort.InferenceSession(str(path), options, providers=_PROVIDERS[device])
-            self.inputs = _specs(self._session.get_inputs())
-            if any(size is None for spec in self.inputs for size in spec.shape[1:]):
-                # Inputs of any size: what was planned and kept for one is of no use to the next, and only grows.
-                options.enable_mem_pattern = False
-                options.enable_cpu_mem_arena = False
-                self._session = ort.InferenceSession(str(path), options, providers=_PROVIDERS[device])
         except Exception as error:
             raise StoreError(f"ONNX Runtime cannot load {path.name}: {str(error).splitlines()[0]}") from error
         if _PROVIDERS[device][0] not in self._session.get_providers():
@@ -66,15 +64,30 @@ class OnnxSession:
             "provider": f"{device}-{precision}",
             "threads": threads,
         }
+        self.inputs = _specs(self._session.get_inputs())
         self.outputs = _specs(self._session.get_outputs())
+        self._shrinking = ort.RunOptions()
+        self._shrinking.add_run_config_entry("memory.enable_memory_arena_shrinkage", "cpu:0")
+        self._usual: object = None
 
     def run(self, tensors: Mapping[str, Shaped[np.ndarray, "..."]]) -> Tensors:
         """Every output, by name. Raises InputError for a tensor that does not fit the graph."""
         try:
-            values = self._session.run(None, dict(tensors))
+            values = self._session.run(None, dict(tensors), self._memory_of(tensors))
         except Exception as error:
             raise refused(self.inputs, tensors, error) from error
         return {spec.name: value for spec, value in zip(self.outputs, values, strict=True)}
+
+    def _memory_of(self, tensors: Mapping[str, Shaped[np.ndarray, "..."]]) -> ort.RunOptions | None:
+        """Keep memory from run to run for the sizes that came first; give it back after a run of any other.
+
+        The arena keeps the most that it was ever asked for, in pieces that fit other sizes badly: left alone, it grows
+        with every new shape.
+        """
+        shapes = [value.shape[1:] if value.shape[:1] <= (USUAL_ROWS,) else value.shape for value in tensors.values()]
+        if self._usual is None:
+            self._usual = shapes
+        return None if shapes == self._usual else self._shrinking
 
     def facts(self) -> dict[str, Any]:
         """Runtime, provider, threads."""

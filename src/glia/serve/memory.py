@@ -62,6 +62,17 @@ def machine_bytes() -> int:
         return found
 
 
+def restart_peak() -> Memory:
+    """This process's memory up to now; from now on its peak is counted afresh, where the system can do that.
+
+    Source: Linux, Documentation/filesystems/proc.rst, `clear_refs`.
+    """
+    found = read_memory(os.getpid())
+    with contextlib.suppress(OSError):
+        Path("/proc/self/clear_refs").write_text("5")
+    return found
+
+
 def keep_large_buffers_apart(least: int) -> None:
     """Let glibc map every buffer above `least` bytes by itself, so that its memory returns when it is freed.
 
@@ -73,7 +84,7 @@ def keep_large_buffers_apart(least: int) -> None:
         with contextlib.suppress(AttributeError, OSError):  # another C library
             library = ctypes.CDLL(None)
             library.mallopt(M_MMAP_THRESHOLD, least)
-            library.mallopt(M_TRIM_THRESHOLD, 16 * least)
+            library.mallopt(M_TRIM_THRESHOLD, max(8 << 20, 2 * least))
 
 
 def give_back_free_memory() -> None:

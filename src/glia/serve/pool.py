@@ -216,11 +216,10 @@ class Pool:
 
     async def _make_room(self, resolved: Resolved) -> None:
         """Reserve what the replica is expected to use; evict, or wait while all others are busy. Raises Overloaded."""
-        expected = self._peaks.get(resolved.key) or _expected_bytes(resolved)
+        expected = self._expected_bytes(resolved)
         limit = time.monotonic() + ROOM_LIMIT_S
         while True:
-            alone = not self._reserved and not any(replica.alive for replica in self._replicas.values())
-            if alone or self.used_bytes() + expected <= self.budget_bytes:
+            if self.has_room(resolved):
                 self._reserved[resolved.key] = expected
                 return
             oldest = self._oldest_idle()
@@ -234,6 +233,16 @@ class Pool:
                     f"{resolved.name} needs about {expected >> 20} MB, and the models that are busy ({busy}) leave "
                     f"less of the budget of {self.budget_bytes >> 20} MB. Try again later, or raise GLIA_MEMORY."
                 )
+
+    def has_room(self, resolved: Resolved) -> bool:
+        """Whether it can be loaded within the budget as things are; one alone always can, lest nothing be answered."""
+        alone = not self._reserved and not any(replica.alive for replica in self._replicas.values())
+        return alone or self.used_bytes() + self._expected_bytes(resolved) <= self.budget_bytes
+
+    def _expected_bytes(self, resolved: Resolved) -> int:
+        """The most that a replica ever used, loading or answering; until one was seen, a guess from its graphs."""
+        guess = (48 << 20) + 3 * sum(graph.bytes for graph in resolved.card.graphs.values())
+        return self._peaks.get(resolved.key) or guess
 
     async def _evict(self, keep: str = "") -> None:
         """Stop the replicas that were idle longest until those that stay use no more than the budget."""
@@ -294,7 +303,7 @@ class Pool:
         for replica, memory in zip(replicas, found, strict=True):
             if memory.used:
                 replica.memory = memory
-                self._peaks[replica.key] = max(self._peaks.get(replica.key, 0), memory.peak)
+                self._peaks[replica.key] = max(self._peaks.get(replica.key, 0), memory.peak, replica.load_peak)
 
     async def _tend(self) -> None:
         """Measure, keep to the budget, unload what is idle; for as long as the pool is open."""
@@ -364,8 +373,3 @@ class Pool:
         await asyncio.gather(*self._leaving.values(), return_exceptions=True)
         self._starting.clear()
         self._replicas.clear()
-
-
-def _expected_bytes(resolved: Resolved) -> int:
-    """A first guess at what a replica will use, until one has been measured."""
-    return (48 << 20) + 3 * sum(graph.bytes for graph in resolved.card.graphs.values())

@@ -51,6 +51,8 @@ class ReplicaProcess:
         self.last_used = time.monotonic()
         self.alive = False
         self.memory = Memory()
+        self.load_peak = 0
+        """The most memory that it used while it loaded [bytes]; `memory.peak` is counted from then on."""
         self._ended = ended
         self._settings = settings
         self._ids = itertools.count(1)
@@ -123,6 +125,7 @@ class ReplicaProcess:
         async with aclosing(self._exchange(next(self._ids), "load", body, (), deadline)) as frames:
             async for frame in frames:
                 self.facts = frame.body["facts"]
+                self.load_peak = int(frame.body["peak_bytes"])
 
     @property
     def pid(self) -> int:

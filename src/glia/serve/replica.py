@@ -30,7 +30,7 @@ from glia.runtime.plan import Plan
 from glia.runtime.service import Service, example_request, load
 from glia.serve.arrays import unpack, wanted
 from glia.serve.frames import Frame, receive_frame, send_frame
-from glia.serve.memory import give_back_free_memory, keep_large_buffers_apart
+from glia.serve.memory import give_back_free_memory, keep_large_buffers_apart, restart_peak
 from glia.serve.tensors import describe, described
 from glia.store.store import Store
 
@@ -87,8 +87,10 @@ class Replica:
             threading.Thread(target=self._lane, args=(example, warm), name=f"lane-{lane}", daemon=True).start()
         for _ in range(max(1, plan.lanes)):
             warm.acquire()
+        give_back_free_memory()  # what loading left behind, which is more than answering will ever need
+        peak = restart_peak().peak
         facts = {role: _facts(session) for role, session in self._service.sessions.items()}
-        self._send(Frame(frame.id, "ready", {"facts": facts}))
+        self._send(Frame(frame.id, "ready", {"facts": facts, "peak_bytes": peak}))
 
     def _lane(self, example: Request | None, warm: threading.Semaphore) -> None:
         """Answer the example once, so that no client waits for what a runtime does at its first run; then requests."""

@@ -173,10 +173,12 @@ class Door:
             await self.pool.retain(set(known.values()))
 
     async def warm(self) -> None:
-        """Load what is bound before the first request asks; a failure is shown, not fatal."""
+        """Load what fits the budget before the first request asks; a failure is shown, not fatal."""
         for name in self.directory.names():
             try:
-                await self.pool.replica(self.resolve(name))
+                resolved = self.resolve(name)
+                if self.pool.has_room(resolved):
+                    await self.pool.replica(resolved)
             except (NoModel, NotFound):
                 continue
             except GliaError as error:
@@ -216,6 +218,7 @@ def _routes(door: Door) -> list[Route | Mount]:
         )
     ]
     return [
+        *services,  # first, because routes are tried one after another
         *(route(path, GET=page(path)) for path in PAGES),
         route("/favicon.ico", GET=icon),
         route("/metrics", GET=door.watching.metrics),
@@ -224,7 +227,6 @@ def _routes(door: Door) -> list[Route | Mount]:
         route("/info", GET=door.info),
         route("/openapi.json", GET=door.openapi),
         route("/v1/services", GET=door.services),
-        *services,
         *InferenceProtocol(door.settings, door.directory, door.pool, door.resolve).routes(),
         Mount("/ui/samples", StaticFiles(directory=SAMPLES)),
         Mount("/ui", StaticFiles(directory=UI)),
