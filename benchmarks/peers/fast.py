@@ -27,6 +27,7 @@ class Network:
         """`lanes`: how many will call `run` at once; `threads`: cores of one run."""
         how = plain.spec()
         self._run = _openvino(how, lanes, threads) if how["runtime"] == "openvino" else _onnxruntime(how, threads)
+        self.run(np.zeros((3, *how["size"]), np.float32))  # OpenVINO's first run must be no other thread's first run
 
     def run(self, sample: np.ndarray) -> np.ndarray:
         """Float32 CHW to scores."""

@@ -59,6 +59,9 @@ class OpenVinoSession:
             self._compiled = core.compile_model(str(path), "CPU", options)
         except Exception as error:
             raise StoreError(f"OpenVINO cannot load {path.name}: {str(error).strip().splitlines()[-1]}") from error
+        # The binding sets itself up when it first sees an array, and deadlocks when two threads are first: one has the
+        # C++ guard and waits for the interpreter's lock, the other has the lock and waits for the guard. So: here.
+        ov.Tensor(np.zeros(1, np.float32), shared_memory=True)
         inputs, outputs = list(self._compiled.inputs), list(self._compiled.outputs)
         self.inputs = _specs(inputs, [_name(port) for port in inputs])
         self.outputs = _specs(outputs, [_name(port) for port in outputs])
