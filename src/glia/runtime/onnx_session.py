@@ -27,6 +27,9 @@ USUAL_ROWS = 8
 
 _PROVIDERS = {"cpu": ["CPUExecutionProvider"], "cuda": ["CUDAExecutionProvider", "CPUExecutionProvider"]}
 
+FORBIDDEN = ["WeightBiasQuantization"]
+"""It rounds the weights of layers that a quantised graph leaves in float on purpose, one step for all channels."""
+
 
 def _specs(nodes: list[Any]) -> tuple[TensorSpec, ...]:
     return tuple(
@@ -54,7 +57,9 @@ class OnnxSession:
         options.enable_mem_pattern = False  # it keeps a plan of memory for every shape ever seen
         options.add_session_config_entry("session.intra_op.allow_spinning", "0")
         try:
-            self._session = ort.InferenceSession(str(path), options, providers=_PROVIDERS[device])
+            self._session = ort.InferenceSession(
+                str(path), options, providers=_PROVIDERS[device], disabled_optimizers=FORBIDDEN
+            )
         except Exception as error:
             raise StoreError(f"ONNX Runtime cannot load {path.name}: {str(error).splitlines()[0]}") from error
         if _PROVIDERS[device][0] not in self._session.get_providers():

@@ -13,7 +13,7 @@ from pathlib import Path
 
 import onnx
 
-from glia.core.errors import GliaError
+from glia.core.errors import GliaError, InputError
 from glia.core.session import Tensors
 from glia.core.settings import Settings
 from glia.core.task import Request
@@ -21,9 +21,10 @@ from glia.runtime.directory import Resolved
 from glia.runtime.guard import LEAST_N, Outputs, before_softmax, judge, outputs_of
 from glia.runtime.machine import cores
 from glia.runtime.plan import Measured, Plan, Plans, folder, write_plans
+from glia.runtime.quantise import quantise
 from glia.runtime.service import Service, graph_paths, load
 from glia.runtime.sessions import has_openvino, open_session
-from glia.store.disk import locked
+from glia.store.disk import locked, replace_file
 from glia.store.store import Store
 
 ROUNDS = 3
@@ -117,6 +118,33 @@ class _Bench:
         for plan in formats[1:]:
             self.say(f"guard: {plan.runtime} {plan.provider}")
             entries.append(self.entry(plan, graph, samples, reference))
+        if reference is not None and len(self.subject.calibration) >= LEAST_N:
+            entries += self.in_8_bits(temporary, samples, reference)
+        return entries
+
+    def in_8_bits(self, temporary: Path, samples: Sequence[Tensors], reference: Outputs) -> list[Measured]:
+        """An int8 graph made from the calibration pictures and judged on the guard's; kept where it passes."""
+        ((role, path),) = graph_paths(self.resolved, self.store).items()
+        made, cut = temporary / "int8.onnx", temporary / "int8-cut.onnx"
+        plans = [Plan(precision="int8", lanes=cores())]
+        if has_openvino():
+            plans.append(plans[0].model_copy(update={"runtime": "openvino"}))
+        self.say("int8: calibrating, takes minutes")
+        task, card = self.resolved.task, self.resolved.card
+        try:
+            calibration = [task.preprocess(request, card) for request in self.subject.calibration]
+            quantise(path, calibration, made, bool(card.labels), lambda words: self.say(f"int8: {words}"))
+        except InputError as error:
+            return [Measured(plan=plans[0], verdict=error.message, passed=False)]
+        onnx.save(before_softmax(onnx.load(made)), cut)
+        entries = []
+        for plan in plans:
+            self.say(f"guard: {plan.runtime} {plan.provider}")
+            entries.append(self.entry(plan, cut, samples, reference))
+        if any(one.passed for one in entries):
+            place = folder(self.store.root, card)
+            place.mkdir(parents=True, exist_ok=True)
+            replace_file(place / f"int8-{role}.onnx", made.read_bytes())
         return entries
 
     def entry(self, plan: Plan, graph: Path, samples: Sequence[Tensors], reference: Outputs | None) -> Measured:
