@@ -113,13 +113,13 @@ def _plain(node: onnx.NodeProto, own: Mapping[str, onnx.TensorProto]) -> bool:
 def observe(model: onnx.ModelProto, layers: Iterable[Layer], samples: Iterable[Tensors]) -> Seen:
     """Run the samples (without batch axis) and keep what rounding needs to know. Places are chosen by a fixed seed."""
     layers = list(layers)
-    tensors = {name for layer in layers for name in (layer.input, layer.output)}
+    tensors = sorted({name for layer in layers for name in (layer.input, layer.output)})
     given = {each.name for each in model.graph.input}
     open_model = onnx.ModelProto()
     open_model.CopyFrom(model)
     del open_model.graph.output[:]
     open_model.graph.output.extend(
-        onnx.helper.make_tensor_value_info(name, onnx.TensorProto.FLOAT, None) for name in sorted(tensors - given)
+        onnx.helper.make_tensor_value_info(name, onnx.TensorProto.FLOAT, None) for name in tensors if name not in given
     )
     weights = {each.name: numpy_helper.to_array(each) for each in model.graph.initializer}
     seen = Seen(values={name: [] for name in tensors})

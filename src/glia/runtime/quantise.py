@@ -38,8 +38,9 @@ from glia.runtime.rounding import Scale, Weights, activation_scale, round_weight
 TRIED = 32
 """Pictures that a single layer's damage is measured on."""
 
-SPARE = 0.9
-"""Share of what the guard allows (1 - cosine, changes) that the calibration pictures may use up: others fare worse."""
+SPARE_COSINE, SPARE_CHANGES = 0.9, 0.5
+"""Shares of what the guard allows that the calibration pictures may use up: on others, the cosine is a little lower,
+and the changes, a handful, scatter."""
 
 MOVERS = {"MaxPool", "Flatten", "Reshape", "Squeeze", "Unsqueeze", "Transpose", "Identity", "Dropout"}
 """Operators that only choose or move values: what comes out has the scale of what went in."""
@@ -114,8 +115,8 @@ def _fewest(layers: int, attempt: Callable[[int], Verdict]) -> tuple[int, Verdic
     low, high, verdict, middle = -1, layers, None, 0
     while high - low > 1:
         tried = attempt(middle)
-        close = 1 - tried.cosine_mean <= SPARE * (1 - LEAST_COSINE)
-        if tried.passed and close and tried.changed <= SPARE * MOST_CHANGED * tried.n_sure:
+        near = 1 - tried.cosine_mean <= SPARE_COSINE * (1 - LEAST_COSINE)
+        if tried.passed and near and tried.changed <= SPARE_CHANGES * MOST_CHANGED * tried.n_sure:
             high, verdict = middle, tried
         else:
             low = middle
