@@ -25,10 +25,16 @@ class Lanes:
         """Requests that wait for a lane."""
         return sum(not place.done() for queue in self._queues for place in queue)
 
+    def take_at_once(self) -> bool:
+        """A lane, if one is free now."""
+        if not self._free:
+            return False
+        self._free -= 1
+        return True
+
     async def take(self, background: bool = False) -> None:
         """Wait for a lane. A caller that is canceled loses its place and costs nobody a lane."""
-        if self._free:
-            self._free -= 1
+        if self.take_at_once():
             return
         place: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         queue = self._queues[background]

@@ -109,8 +109,10 @@ class Pool:
         self._asked[key] += 1
         try:
             while True:
-                async with asyncio.timeout_at(deadline):
-                    replica = await self.replica(resolved)
+                replica = self._replicas.get(key)
+                if replica is None or not replica.serves or self._stopping:
+                    async with asyncio.timeout_at(deadline):
+                        replica = await self.replica(resolved)
                 try:
                     async with aclosing(replica.call(kind, body, buffers, deadline, background)) as frames:
                         async for frame in frames:

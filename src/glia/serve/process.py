@@ -166,22 +166,18 @@ class ReplicaProcess:
 
         Raises GliaError; TimeoutError past the deadline; Gone where the replica ended while the request was queued.
         """
-        async with asyncio.timeout_at(deadline):
-            id = await self._take_lane(background)
+        if not self._lanes.take_at_once():
+            async with asyncio.timeout_at(deadline):
+                await self._lanes.take(background)
+        id = next(self._ids)
+        self._executing[id] = None
+        self._quiet.clear()
         if not self.serves:
             self._finish(id)
             raise Gone
         async with aclosing(self._exchange(id, kind, body, buffers, deadline)) as frames:
             async for frame in frames:
                 yield frame
-
-    async def _take_lane(self, background: bool) -> int:
-        """Wait for a free lane; the id that holds it."""
-        await self._lanes.take(background)
-        id = next(self._ids)
-        self._executing[id] = None
-        self._quiet.clear()
-        return id
 
     async def _exchange(
         self, id: int, kind: str, body: Mapping[str, Any], buffers: Sequence[Buffer], deadline: float
@@ -195,9 +191,10 @@ class ReplicaProcess:
                 self._finish(id)  # not a byte of it was sent, so the replica will never answer
                 raise
             # No timeout is open across a yield: it would cancel whatever the caller does meanwhile.
-            async with asyncio.timeout_at(deadline):
-                with suppress(OSError):  # the listener hears of it too, and says what it means
-                    await self._writer.drain()
+            if self._writer.transport.get_write_buffer_size():
+                async with asyncio.timeout_at(deadline):
+                    with suppress(OSError):  # the listener hears of it too, and says what it means
+                        await self._writer.drain()
             while True:
                 async with asyncio.timeout_at(deadline):
                     frame = await answers.get()

@@ -130,7 +130,7 @@ class Replica:
         assert self._service is not None
         if canceled.is_set():
             return Frame(frame.id, "end")
-        request = self._service.contract.request(join(frame.body["fields"], frame.buffers))
+        request = self._service.contract.known_request(join(frame.body["fields"], frame.buffers))
         stream = self._service.stream(request)
         while True:
             try:

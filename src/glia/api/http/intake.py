@@ -28,7 +28,10 @@ class Body:
         self._receive = receive
         self._bytes = 0
         self._whole = False
-        self._until = asyncio.get_running_loop().time() + intake.longest_s
+        self._asking = asyncio.current_task()
+        self._late = False
+        # One timer for the whole body: a timeout around every piece would cost more than the piece.
+        self._timer = asyncio.get_running_loop().call_later(intake.longest_s, self._expire)
         if announced.isdigit():
             self._check(int(announced))
 
@@ -41,23 +44,33 @@ class Body:
 
     async def receive(self) -> Message:
         """The next message, counted. Raises Overloaded, BodyTooSlow."""
-        if self._whole:
-            return await self._receive()
         try:
-            async with asyncio.timeout_at(self._until):
-                message = await self._receive()
-        except TimeoutError as error:
+            message = await self._receive()
+        except asyncio.CancelledError as error:
+            if not self._late or self._asking is None:
+                raise
+            self._asking.uncancel()
             raise BodyTooSlow(
                 f"Expected the whole body within {self._intake.longest_s:g} s, received {self._bytes:,} bytes of it."
             ) from error
+        if self._whole:
+            return message
         size = len(message.get("body", b""))
         self._check(size)
         self._bytes += size
         self._intake.held_bytes += size
-        self._whole = not message.get("more_body", False)
+        if not message.get("more_body", False):
+            self._whole = True
+            self._timer.cancel()
         return message
+
+    def _expire(self) -> None:
+        if self._asking is not None:
+            self._late = True
+            self._asking.cancel()
 
     def leave(self) -> None:
         """The request is over."""
+        self._timer.cancel()
         self._intake.held_bytes -= self._bytes
         self._bytes = 0
