@@ -14,6 +14,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+from benchmarks.decode import decoders
 from benchmarks.limit import Loops
 from benchmarks.load import closed
 from benchmarks.process import NotReady, Tree, ask, free_port, post
@@ -32,7 +33,7 @@ def all_of_them(run: Run, repeats: int, has_twin: bool) -> None:
     """One after the other, each `repeats` times."""
     for round in range(1, repeats + 1):
         say(f"scenarios {round} of {repeats}")
-        for scenario in (starts, empty, unloading, crowd, many_models, batches):
+        for scenario in (decoders, starts, empty, unloading, crowd, many_models, batches):
             _tried(scenario, run, round)
         for system in (GLIA, FP32, *((TWIN,) if has_twin else ())):
             _tried(lambda run, round, system=system: sizes(run, round, system), run, round)

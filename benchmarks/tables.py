@@ -112,6 +112,7 @@ def everything(summary: Summary, machine: dict[str, str]) -> list[str]:
         ("Every system, latency", latency(summary)),
         ("Every system: start, memory, disk", footprint(summary)),
         ("Cost of one picture", costs(summary)),
+        ("Decoding, beside Pillow", decoding(summary)),
         ("Models loaded", models(summary)),
         ("Sizes of pictures", sizes(summary)),
         ("Clients beside a batch", beside(summary)),
@@ -218,6 +219,18 @@ def costs(summary: Summary) -> list[str]:
             )
     heads = ["network, picture", "decode and resize [core-ms]", "run [core-ms]", "limit of the machine [1/s]"]
     return table(heads, [row for row in rows if row[1] != "-"])
+
+
+def decoding(summary: Summary) -> list[str]:
+    """From a JPEG to pixels of at least 256 a side."""
+    rows = []
+    for picture in summary.distinct("picture", "decoder"):
+        cells = [
+            cell(summary.figure("decoder", system=system, picture=picture))
+            for system in summary.distinct("system", "decoder")
+        ]
+        rows.append([picture, *cells])
+    return table(["core-ms", *summary.distinct("system", "decoder")], rows)
 
 
 def models(summary: Summary) -> list[str]:
