@@ -14,7 +14,7 @@ from collections.abc import MutableMapping
 from typing import Any
 from urllib.parse import quote, urlsplit
 
-from starlette.datastructures import Headers, MutableHeaders
+from starlette.datastructures import Headers
 from starlette.requests import ClientDisconnect
 from starlette.requests import Request as HttpRequest
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
@@ -25,14 +25,18 @@ from glia.core.errors import Draining, ForeignOrigin, GliaError, NotAllowed
 
 log = logging.getLogger("glia.access")
 
-SAFE = {
-    "x-content-type-options": "nosniff",
-    "referrer-policy": "no-referrer",
-    "content-security-policy": (
-        "default-src 'self'; img-src 'self' data: blob:; media-src 'self' data: blob:; style-src 'self'; "
-        "script-src 'self'; object-src 'none'; base-uri 'none'; frame-ancestors 'none'"
-    ),
-}
+SAFE = tuple(
+    (name, value.encode())
+    for name, value in {
+        b"x-content-type-options": "nosniff",
+        b"referrer-policy": "no-referrer",
+        b"content-security-policy": (
+            "default-src 'self'; img-src 'self' data: blob:; media-src 'self' data: blob:; style-src 'self'; "
+            "script-src 'self'; object-src 'none'; base-uri 'none'; frame-ancestors 'none'"
+        ),
+    }.items()
+)
+"""Headers of every answer that has none of that name, as they go over the wire."""
 
 
 class Guard:
@@ -61,10 +65,10 @@ class Guard:
             nonlocal status
             if message["type"] == "http.response.start":
                 status = message["status"]
-                own = MutableHeaders(scope=message)
-                own["x-request-id"] = request_id
-                for name, value in SAFE.items():
-                    own.setdefault(name, value)
+                own = list(message.get("headers", ()))
+                given_names = {name for name, _ in own}
+                own += [pair for pair in SAFE if pair[0] not in given_names]
+                message["headers"] = [*own, (b"x-request-id", request_id.encode())]
             await send(message)
 
         shared = scope["app"].state
