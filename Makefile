@@ -6,10 +6,10 @@ BIN    := $(VENV)/bin
 STAMP  := $(VENV)/.installed
 
 .DEFAULT_GOAL := help
-.PHONY: help env serve test check format fuzz lock
+.PHONY: help env serve test check format fuzz lock bench bench-quick soak
 
 help:            ## what there is
-	@grep -E '^[a-z]+: .*##' $(MAKEFILE_LIST) | sed 's/:.*##/\t/'
+	@grep -E '^[a-z-]+: .*##' $(MAKEFILE_LIST) | sed 's/:.*##/\t/'
 
 env: $(STAMP)    ## make .venv; costs nothing the second time
 
@@ -41,3 +41,12 @@ format: env      ## let ruff rewrite
 
 lock: env        ## resolve the newest versions into requirements.lock
 	$(BIN)/python tools/lock.py
+
+bench: env       ## Glia, the machine's limit, the peers; about 25 minutes on a quiet machine
+	$(BIN)/python -m benchmarks.bench
+
+bench-quick: env ## two minutes of it, not kept
+	$(BIN)/python -m benchmarks.bench --quick
+
+soak: env        ## half an hour of changing load; fails when memory grows or an answer fails
+	$(BIN)/python -m benchmarks.soak

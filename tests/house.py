@@ -108,8 +108,8 @@ class Server:
 
     def replicas(self) -> list[int]:
         """Process ids of its replicas."""
-        children = Path(f"/proc/{self.process.pid}/task/{self.process.pid}/children").read_text()
-        return [int(pid) for pid in children.split()]
+        threads = Path(f"/proc/{self.process.pid}/task").glob("*/children")
+        return [int(pid) for children in threads for pid in children.read_text().split()]
 
     def stop(self, signal_number: int = signal.SIGTERM) -> int:
         """Signal it, and wait; the exit status."""
@@ -123,3 +123,13 @@ def picture(colour: tuple[int, int, int] = (255, 0, 0), size: tuple[int, int] = 
     pixels = np.empty((size[1], size[0], 3), np.uint8)
     pixels[:] = colour
     return Image.from_array(pixels, format).data  # type: ignore[arg-type]
+
+
+def find(browser: Any, selector: str) -> Any:
+    """The first element that a selector finds on the page, once there is one."""
+    return until(lambda: browser.find_elements("css selector", selector), what=selector)[0]
+
+
+def complaints(browser: Any) -> list[str]:
+    """What the browser's console holds against the page since it was last asked."""
+    return [line["message"] for line in browser.get_log("browser") if line["level"] == "SEVERE"]

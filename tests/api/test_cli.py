@@ -19,6 +19,8 @@ import numpy as np
 import pytest
 
 from glia.core.card import Card, Licence
+from glia.core.settings import Settings
+from glia.runtime.plan import plan_for
 from glia.store.bindings import Bindings
 from glia.store.store import Store
 from house import EXTRA_TASKS, Server, colour_card, colour_network, picture, sum_card, sum_network
@@ -462,3 +464,31 @@ def test_a_pipe_that_closes_early_is_no_traceback(colours: Card, photos: Path) -
     run = subprocess.run(command, shell=True, capture_output=True, text=True, timeout=60, env=os.environ, check=False)
     assert "Traceback" not in run.stderr
     assert "BrokenPipe" not in run.stderr
+
+
+def test_tune_shows_the_table_it_chose_from_and_the_choice_is_served(
+    shell: Callable[..., Run], colours: Card, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("glia.runtime.tuning.SLICE_S", 0.02)
+    for index in range(512):
+        shade = (index % 256, index * 7 % 256, index * 31 % 256)
+        (tmp_path / f"{index}.png").write_bytes(picture(shade, (8, 8)))
+    run = shell("tune", "objects", "--data", str(tmp_path))
+    assert run.status == 0, run.err
+    assert "onnxruntime  cpu-fp32" in run.out
+    assert "the reference" in run.out
+    measured = json.loads(shell("tune", "objects", "--data", str(tmp_path), "--json").out)["measured"]
+    speeds = [one["per_second"] for one in measured if one["passed"]]
+    assert speeds == sorted(speeds, reverse=True)
+    plan = plan_for(colours, Settings())
+    assert plan.model_dump() == measured[0]["plan"]
+
+
+def test_tuning_without_anything_to_measure_with_says_what_to_give(
+    shell: Callable[..., Run], colours: Card, tmp_path: Path
+) -> None:
+    run = shell("tune", "objects")
+    assert run.status == 1
+    assert "Give some input: glia tune objects --data" in run.err
+    assert "Expected a folder of files, or an npz" in shell("tune", "objects", "--data", str(tmp_path / "none")).err
+    assert "runs no network" in shell("tune", "counting", *TASKS).err

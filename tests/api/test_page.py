@@ -2,55 +2,16 @@
 
 from __future__ import annotations
 
-import shutil
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from glia.core.card import Card
-from house import Server, picture, until
+from house import Server, complaints, find, picture, until
 
-CHROMIUM, DRIVER = shutil.which("chromium"), shutil.which("chromedriver")
-
-pytestmark = [
-    pytest.mark.browser,
-    pytest.mark.skipif(not (CHROMIUM and DRIVER), reason="no chromium and chromedriver on this machine"),
-]
-
-FLAGS = (
-    "headless=new",
-    "no-sandbox",
-    "disable-gpu",
-    "disable-quic",
-    "no-first-run",
-    "disable-background-networking",
-    "disable-component-update",
-    "disable-sync",
-    "disable-dev-shm-usage",
-)
-
-
-@pytest.fixture
-def browser(tmp_path: Path) -> Iterator[Any]:
-    webdriver = pytest.importorskip("selenium.webdriver")
-    options = webdriver.ChromeOptions()
-    options.binary_location = CHROMIUM
-    for flag in (*FLAGS, f"user-data-dir={tmp_path / 'chromium'}", "window-size=1280,900"):
-        options.add_argument("--" + flag)
-    options.set_capability("goog:loggingPrefs", {"browser": "ALL"})
-    driver = webdriver.Chrome(options=options, service=webdriver.ChromeService(DRIVER))
-    yield driver
-    driver.quit()
-
-
-def find(browser: Any, selector: str) -> Any:
-    return until(lambda: browser.find_elements("css selector", selector), what=selector)[0]
-
-
-def complaints(browser: Any) -> list[str]:
-    return [line["message"] for line in browser.get_log("browser") if line["level"] == "SEVERE"]
+pytestmark = pytest.mark.browser
 
 
 def test_a_dropped_file_gives_bars_and_the_page_stays_quiet(
@@ -124,3 +85,30 @@ def test_the_documentation_page_lists_the_routes(serve: Callable[..., Server], c
     browser.get(serve().url + "/docs")
     until(lambda: "/v1/services/objects" in find(browser, "body").text, what="the route")
     assert complaints(browser) == []
+
+
+def test_an_empty_file_after_another_is_explained(
+    serve: Callable[..., Server], colours: Card, browser: Any, tmp_path: Path
+) -> None:
+    (tmp_path / "red.png").write_bytes(picture())
+    (tmp_path / "empty.png").touch()
+    browser.get(serve().url + "/#/objects")
+    find(browser, "#file").send_keys(str(tmp_path / "red.png"))
+    find(browser, "#result .bar")
+    find(browser, "#file").send_keys(str(tmp_path / "empty.png"))
+    until(lambda: "empty.png has 0 bytes" in find(browser, "#error").text, what="the error in words")
+    assert not browser.find_elements("css selector", "#result .bar, .drop.filled")
+
+
+def test_what_cannot_be_mended_by_trying_again_offers_none(
+    serve: Callable[..., Server], colours: Card, browser: Any, tmp_path: Path
+) -> None:
+    (tmp_path / "photo.jpg").write_text("no picture")
+    server = serve()
+    browser.get(server.url + "/#/objects")
+    find(browser, "#file").send_keys(str(tmp_path / "photo.jpg"))
+    until(lambda: find(browser, "#error").text, what="the error")
+    assert "Try again" not in find(browser, "#error").text
+    server.stop()
+    find(browser, "#run").click()
+    until(lambda: "Try again" in find(browser, "#error").text, what="the way on")

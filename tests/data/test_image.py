@@ -14,8 +14,8 @@ from PIL import Image as Pillow
 
 from glia.core.errors import DamagedMedia, MediaTooLarge, UnsupportedMedia
 from glia.core.timing import timed
-from glia.data.header import Limits, limits, set_limits
 from glia.data.image import Image, _upright
+from glia.data.limits import Limits, limits, set_limits
 
 
 def smooth(height: int = 60, width: int = 90) -> np.ndarray:

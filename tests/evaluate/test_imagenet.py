@@ -40,7 +40,7 @@ def stored(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFact
         card = fetch(request.param, settings, lambda done, total, what: None, lambda line: None)
     except SourceError as error:
         pytest.skip(f"no source of {request.param} can be reached: {error.message[:200]}")
-    service = load(Directory(settings).resolve(card.id), Store(home), threads=1)
+    service = load(Directory(settings).resolve(card.id), Store(home))
     return service, Store(home).get(card.id).path("graph.onnx")
 
 

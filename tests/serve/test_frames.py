@@ -13,8 +13,9 @@ import pytest
 
 from glia.core.errors import BodyTooLarge, InputError
 from glia.serve import frames
+from glia.serve.arrays import pack, unpack
 from glia.serve.frames import BadFrame, Frame, read_frame, receive_frame, send_frame, write_frame
-from glia.serve.tensors import pack, unpack
+from glia.serve.tensors import Packed, describe, described, join_elements
 
 LARGE = bytes(range(256)) * (20 << 10)  # 5 MiB: several times what the socket holds
 
@@ -128,18 +129,39 @@ def test_plain_data_above_the_limit_is_refused_before_a_byte_is_sent(monkeypatch
     ids=lambda value: f"{value.dtype} {value.shape}",
 )
 def test_tensors_survive_being_packed(value: np.ndarray) -> None:
-    specs, buffers = pack({"x": value, "y": value})
-    back = unpack(json.loads(json.dumps(specs)), [bytearray(buffer) for buffer in buffers])
+    specs, buffers = describe(pack({"x": value, "y": value}))
+    back = unpack(described(json.loads(json.dumps(specs)), [bytearray(buffer) for buffer in buffers]))
     for name in ("x", "y"):
         assert (back[name].dtype.name, back[name].shape) == (value.dtype.name, value.shape)
         np.testing.assert_array_equal(back[name], value)
+
+
+def test_an_array_is_packed_uncopied() -> None:
+    value = np.arange(6, dtype=np.float32).reshape(2, 3)
+    (packed,) = pack({"x": value})
+    assert np.shares_memory(np.frombuffer(packed.data, np.uint8), value)
 
 
 def test_tensors_that_cannot_be_are_refused_in_words() -> None:
     with pytest.raises(InputError, match="received object"):
         pack({"x": np.array([object()])})
     with pytest.raises(InputError, match="takes 8 bytes, received 4"):
-        unpack([{"name": "x", "dtype": "float32", "shape": [2]}], [bytes(4)])
-    for dtype, shape in (("object", [1]), ("float32", [-1, -2])):
+        unpack([Packed("x", "float32", (2,), bytes(4))])
+    shapes = [(-1, -2), (1 << 41,), (1 << 30, 1 << 30, 0), (1,) * 33, (True,), (1.0,), ("1",), ([1],)]
+    for dtype, shape in [("object", (1,)), *(("float32", shape) for shape in shapes)]:
         with pytest.raises(InputError, match="expected a dtype and a shape"):
-            unpack([{"name": "x", "dtype": dtype, "shape": shape}], [bytes(8)])
+            unpack([Packed("x", dtype, shape, bytes(8))])
+
+
+def test_texts_have_their_lengths_before_them() -> None:
+    texts = np.array([["a", "", "é"]], object)
+    (packed,) = pack({"x": texts})
+    assert bytes(packed.data) == b"\1\0\0\0a" + b"\0\0\0\0" + b"\2\0\0\0\xc3\xa9"
+    np.testing.assert_array_equal(unpack([packed])["x"], texts)
+    for data in (b"\1\0\0", b"\2\0\0\0a", b"\xff\xff\xff\xffa"):
+        with pytest.raises(InputError, match="element"):
+            unpack([Packed("x", "bytes", (1,), data)])
+    with pytest.raises(InputError, match="takes 2 elements, received 1"):
+        unpack([Packed("x", "bytes", (2,), join_elements([b"a"]))])
+    with pytest.raises(InputError, match="UTF-8"):
+        unpack([Packed("x", "bytes", (1,), join_elements([b"\xff"]))])

@@ -15,7 +15,8 @@ from glia.core.card import Card
 from glia.core.errors import DeadlineExceeded, GliaError, Overloaded, ReplicaDied, StoreError
 from glia.core.settings import Settings
 from glia.runtime.directory import Directory, Resolved
-from glia.serve.pool import Pool, memory_bytes
+from glia.serve.memory import read_memory
+from glia.serve.pool import Pool
 from house import is_running, until
 
 
@@ -174,9 +175,9 @@ def test_those_who_ask_together_wait_for_one_start(settings: Settings) -> None:
 def test_a_stopped_replica_gives_its_memory_back(settings: Settings, colours: Card) -> None:
     async def body(pool: Pool, directory: Directory) -> None:
         replica = await pool.replica(directory.resolve("objects"))
-        assert memory_bytes(replica.pid) > 10 << 20
+        assert read_memory(replica.pid).used > 10 << 20
         await pool.stop()
-        assert memory_bytes(replica.pid) == 0
+        assert read_memory(replica.pid).used == 0
         assert not is_running(replica.pid)
         assert not Path(f"/proc/{replica.pid}").exists()  # no zombie either
 
@@ -184,20 +185,42 @@ def test_a_stopped_replica_gives_its_memory_back(settings: Settings, colours: Ca
 
 
 def test_over_the_budget_the_longest_idle_is_evicted_and_a_busy_one_never(settings: Settings, tmp_path: Path) -> None:
-    small = Settings({**settings, "memory": 1})
-
     async def body(pool: Pool, directory: Directory) -> None:
-        trouble = directory.resolve("trouble")
+        trouble, brightness = directory.resolve("trouble"), directory.resolve("image-brightness")
         held = hold(pool, trouble, tmp_path / "a")
         await eventually(started(tmp_path / "a"))
-        assert await ask(pool, directory.resolve("counting"), upto=1) == [1]
-        brightness = await pool.replica(directory.resolve("image-brightness"))
-        kept = {facts["pid"] for facts in pool.facts()}
-        assert kept == {(await pool.replica(trouble)).pid, brightness.pid}
+        idle = await pool.replica(directory.resolve("counting"))
+        pool.budget_bytes = pool.used_bytes() + (40 << 20)
+        new = await pool.replica(brightness)
+        assert {facts["pid"] for facts in pool.facts()} == {(await pool.replica(trouble)).pid, new.pid}
+        assert not is_running(idle.pid)
         (tmp_path / "a").touch()
         await held
 
-    with_pool(small, body)
+    with_pool(settings, body)
+
+
+def test_a_start_waits_for_room_and_says_who_takes_it(
+    settings: Settings, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def body(pool: Pool, directory: Directory) -> None:
+        trouble, counting = directory.resolve("trouble"), directory.resolve("counting")
+        held = hold(pool, trouble, tmp_path / "a")
+        await eventually(started(tmp_path / "a"))
+        pool.budget_bytes = pool.used_bytes() + (1 << 20)
+        monkeypatch.setattr("glia.serve.pool.ROOM_LIMIT_S", 0.1)
+        with pytest.raises(Overloaded, match=r"needs about 48 MB, and the models that are busy \(trouble\)"):
+            await ask(pool, counting, upto=1)
+        assert len(pool.facts()) == 1
+        monkeypatch.setattr("glia.serve.pool.ROOM_LIMIT_S", 20)
+        waiting = asyncio.create_task(ask(pool, counting, upto=1))
+        await eventually(lambda: pool.state(counting) == "loading")
+        (tmp_path / "a").touch()
+        assert await waiting == [1]
+        await held
+        assert [facts["task"] for facts in pool.facts()] == ["counting"]
+
+    with_pool(settings, body)
 
 
 def test_a_damaged_graph_is_an_error_in_words_and_leaves_no_process(

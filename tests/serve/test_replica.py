@@ -21,11 +21,14 @@ import pytest
 
 from glia.core.card import Card
 from glia.core.errors import DeadlineExceeded, Draining, InputError, ReplicaDied, Unavailable
+from glia.core.session import Tensors
 from glia.core.settings import Settings
 from glia.runtime.directory import Directory, Resolved
 from glia.serve import process
+from glia.serve.arrays import pack, unpack
 from glia.serve.frames import Frame, receive_frame, send_frame
 from glia.serve.pool import Pool
+from glia.serve.tensors import Inference
 from glia.store.store import Store
 from house import EXTRA_TASKS, is_running, picture, sum_card, sum_network, until
 
@@ -60,6 +63,13 @@ async def ask(pool: Pool, resolved: Resolved, deadline_s: float = 20, **fields: 
     return [frame.body.get("value") async for frame in pool.predict(resolved, request, deadline_s)][-1]
 
 
+async def infer(pool: Pool, resolved: Resolved, role: str, tensors: Tensors) -> Tensors:
+    """Arrays through one graph."""
+    outputs, steps = await pool.infer(resolved, Inference(pack(tensors), role), 20)
+    assert steps.keys() == {"queue", "preprocess", "run", "postprocess"}
+    return unpack(outputs)
+
+
 def children() -> set[int]:
     """Child processes of the test, living or not yet waited for."""
     return {int(pid) for task in Path("/proc/self/task").iterdir() for pid in (task / "children").read_text().split()}
@@ -71,21 +81,21 @@ def test_tensors_go_through_one_graph_past_the_task(settings: Settings, home: Pa
 
     async def body(pool: Pool, directory: Directory) -> None:
         rows = np.arange(6, dtype=np.float32).reshape(2, 3)
-        answer = await pool.infer(directory.resolve("one"), "model", {"row": rows}, 20)
+        answer = await infer(pool, directory.resolve("one"), "model", {"row": rows})
         np.testing.assert_array_equal(answer["sum"], [[4], [13]])
         large = np.ones((3, 1_000_000), np.float32)
         np.testing.assert_array_equal(
-            (await pool.infer(directory.resolve("one"), "model", {"row": large}, 20))["sum"], [[1_000_001]] * 3
+            (await infer(pool, directory.resolve("one"), "model", {"row": large}))["sum"], [[1_000_001]] * 3
         )
         with pytest.raises(InputError, match="'other'; there are model"):
-            await pool.infer(directory.resolve("one"), "other", {"row": rows}, 20)
+            await infer(pool, directory.resolve("one"), "other", {"row": rows})
         with pytest.raises(InputError, match="The graph takes row float32"):
-            await pool.infer(directory.resolve("one"), "model", {"line": rows}, 20)
+            await infer(pool, directory.resolve("one"), "model", {"line": rows})
         with pytest.raises(InputError, match="there are none"):
-            await pool.infer(directory.resolve("counting"), "model", {"row": rows}, 20)
+            await infer(pool, directory.resolve("counting"), "model", {"row": rows})
         directory.bindings.set("pair", {"first": "half", "second": "half"})
         pair = directory.resolve("pair")
-        np.testing.assert_array_equal((await pool.infer(pair, "second", {"row": rows}, 20))["sum"], [[4], [13]])
+        np.testing.assert_array_equal((await infer(pool, pair, "second", {"row": rows}))["sum"], [[4], [13]])
         assert await ask(pool, pair, value=1) == 3
 
     with_pool(settings, body)
@@ -320,7 +330,7 @@ def test_the_budget_ends_the_replica_that_was_idle_longest(settings: Settings) -
         oldest, kept = await pool.replica(comparison), await pool.replica(counting)
         kept = await pool.replica(counting)
         assert await ask(pool, counting, upto=1) == [1]
-        pool.budget_bytes = pool.used_bytes() * 5 // 4
+        pool.budget_bytes = pool.used_bytes() + (40 << 20)
         third = await pool.replica(directory.resolve("image-brightness"))
         assert {facts["pid"] for facts in pool.facts()} == {kept.pid, third.pid}
         assert not Path(f"/proc/{oldest.pid}").exists()
@@ -351,7 +361,12 @@ def bare_replica() -> Iterator[tuple[subprocess.Popen[bytes], socket.socket]]:
 
 
 def load_frame(settings: Settings, service: str, lanes: int = 1) -> Frame:
-    body = {"service": service, "models": {}, "settings": {**settings, "home": str(settings.home)}, "lanes": lanes}
+    body = {
+        "service": service,
+        "models": {},
+        "settings": {**settings, "home": str(settings.home)},
+        "plan": {"lanes": lanes},
+    }
     return Frame(1, "load", body)
 
 

@@ -14,7 +14,7 @@ import httpx2 as httpx
 import pytest
 
 from glia.core.card import Card
-from glia.serve.pool import memory_bytes
+from glia.serve.memory import read_memory
 from house import Server, is_running, picture, until
 
 
@@ -152,7 +152,7 @@ def test_the_memory_of_a_stopped_replica_is_given_back(serve: Callable[..., Serv
         (facts,) = httpx.get(f"{server.url}/info").json()["replicas"]
         assert facts["pid"] == last
         seen.add(last)
-        return memory_bytes(server.process.pid) + memory_bytes(last)
+        return read_memory(server.process.pid).resident + read_memory(last).resident
 
     seen: set[int] = set()
     bodies: dict[str, Any] = {
@@ -160,12 +160,34 @@ def test_the_memory_of_a_stopped_replica_is_given_back(serve: Callable[..., Serv
         "counting": {"json": {"upto": 1}},
         "trouble": {"json": {"order": "say:x"}},
     }
-    until(lambda: "up replica=trouble" in server.log.read_text(), what="the start of the last service")
     before = settled()
     for _ in range(2):
         after = settled()
     assert after < before * 1.25
     assert len([pid for pid in seen if is_running(pid)]) == 1
+
+
+def test_unloading_by_http_leaves_the_memory_of_before(serve: Callable[..., Server], colours: Card) -> None:
+    server = serve("--memory", "1")  # nothing but what is asked for is loaded
+
+    def used() -> int:
+        """Resident memory of the server's processes [bytes]."""
+        return sum(read_memory(pid).resident for pid in (server.process.pid, *server.replicas()))
+
+    def change(what: str) -> None:
+        assert httpx.post(f"{server.url}/v2/repository/models/objects/{what}", json={}, timeout=20).status_code == 200
+
+    change("load")
+    change("unload")
+    until(lambda: not server.replicas(), what="no replica")
+    before = used()
+    for _ in range(3):
+        change("load")
+        assert httpx.post(f"{server.url}/v1/services/objects", content=picture(), timeout=20).status_code == 200
+        assert used() > before + (20 << 20)
+        change("unload")
+        assert not server.replicas()
+        assert used() - before < 15 << 20
 
 
 def test_a_model_put_while_serving_is_served(serve: Callable[..., Server], home: Path) -> None:

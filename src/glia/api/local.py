@@ -8,19 +8,23 @@ from typing import Any
 from glia.api.subject import fields
 from glia.core.fields import Media
 from glia.core.settings import Settings
-from glia.data.header import Limits, set_limits
+from glia.data.limits import apply_limits
 from glia.runtime.directory import Directory
+from glia.runtime.plan import Plan, plan_for
 from glia.runtime.service import Service, load
 
 
 class Local:
     """Loaded services, kept by what they hold. Safe to use from several threads."""
 
-    def __init__(self, settings: Settings | None = None, threads: int = 0) -> None:
-        """`threads`: cores that one run uses; 0 leaves it to the runtime. Loads nothing yet."""
+    def __init__(self, settings: Settings | None = None, *, many: bool = False) -> None:
+        """`many`: requests come from one thread a core, and run as they are served; else one at a time, on all cores.
+
+        Loads nothing yet.
+        """
         self.settings = settings or Settings()
         self.directory = Directory(self.settings)
-        self._threads = threads
+        self._many = many
         self._loaded: dict[str, Service] = {}
         self._loading = threading.Lock()
         apply_limits(self.settings)
@@ -30,7 +34,9 @@ class Local:
         resolved = self.directory.resolve(ref)
         with self._loading:
             if resolved.key not in self._loaded:
-                self._loaded[resolved.key] = load(resolved, self.directory.store, self._threads)
+                # A plan is measured for requests in parallel, and may take long to load: not for a single one.
+                plan = plan_for(resolved.card, self.settings) if self._many else Plan(lanes=1, threads=0)
+                self._loaded[resolved.key] = load(resolved, self.directory.store, plan)
             return self._loaded[resolved.key]
 
     def predict(self, ref: str, subject: Any, **parameters: Any) -> Any:
@@ -39,11 +45,6 @@ class Local:
         request = service.contract.request(fields(service.contract, subject, parameters))
         answer = service.predict(request)
         return answer if isinstance(answer, Media) else service.contract.answer_json(answer)
-
-
-def apply_limits(settings: Settings) -> None:
-    """Let this process refuse media above the settings' limits."""
-    set_limits(Limits(settings["max_media_mb"] << 20, settings["max_megapixels"] * 1_000_000))
 
 
 _shared: Local | None = None

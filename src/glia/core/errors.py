@@ -9,6 +9,8 @@ GliaError                        500  internal
 ├── NotFound                     404  not-found            no such service, model, version, route
 ├── MethodNotAllowed             405  method-not-allowed   a route that answers other methods
 ├── NotAllowed                   401  not-allowed          no API key, or a wrong one
+├── ForeignOrigin                403  foreign-origin       a change that another web site asks for
+├── BodyTooSlow                  408  body-too-slow        a body that did not arrive in time
 ├── Conflict                     409  conflict             a name met twice, a version that is in use
 ├── Unavailable                  503  unavailable          try again, or do what the message says
 │   ├── NoModel                  503  no-model             nothing in the store answers the service
@@ -107,6 +109,20 @@ class NotAllowed(GliaError):
 
     status = 401
     code = "not-allowed"
+
+
+class ForeignOrigin(GliaError):
+    """A change that another web site asks for, in the browser of somebody who may."""
+
+    status = 403
+    code = "foreign-origin"
+
+
+class BodyTooSlow(GliaError):
+    """A body that did not arrive in time."""
+
+    status = 408
+    code = "body-too-slow"
 
 
 class Conflict(GliaError):

@@ -44,7 +44,8 @@ def join(value: Any, buffers: Sequence[Buffer], media: type[Media] = Media) -> A
         if "$plain" in value:
             return {key: join(inner, buffers, media) for key, inner in value["$plain"].items()}
         if "$part" in value:
-            return media(bytes(buffers[value["$part"]]), value.get("type"), value.get("name"))
+            data = buffers[value["$part"]]
+            return media(data if isinstance(data, bytes) else bytes(data), value.get("type"), value.get("name"))
         return {key: join(inner, buffers, media) for key, inner in value.items()}
     if isinstance(value, list):
         return [join(inner, buffers, media) for inner in value]

@@ -49,9 +49,14 @@ TABLE: tuple[Setting, ...] = (
     Setting("starter", "yes", str, "`no` keeps `make serve` from fetching the starter network.", ("yes", "no")),
     Setting("memory", 0, int, "Memory for all replicas [MB]; 0: three quarters of the machine's."),
     Setting("lanes", 0, int, "Requests that one replica works on at once; 0: one per core."),
+    Setting(
+        "precision", "any", str, "`fp32` leaves out the lower precisions that tuning found faster.", ("any", "fp32")
+    ),
+    Setting("idle_s", 0, int, "Unload a model that nobody asked for so long [s]; 0: never."),
     Setting("queue", 256, int, "Requests that may wait per service; more are answered 503."),
     Setting("deadline_s", 60, int, "Longest time a request may take [s]; a request may ask for less."),
     Setting("drain_s", 20, int, "Longest time that stopping waits for requests [s]."),
+    Setting("max_pending_mb", 1024, int, "Bodies received and not yet answered, all together [MB]; above it: 503."),
     Setting("max_body_mb", 64, int, "Largest request body [MB]."),
     Setting("max_media_mb", 32, int, "Largest encoded picture or sound [MB]."),
     Setting("max_megapixels", 64, int, "Largest picture [megapixels], by its header."),

@@ -44,3 +44,18 @@ def step(name: str) -> Iterator[None]:
         if outer is not None:
             outer[0] += total_ms
         steps[name] = steps.get(name, 0.0) + total_ms - nested[0]
+
+
+_rows: ContextVar[int] = ContextVar("glia_rows", default=1)
+
+
+def note_rows(rows: int) -> None:
+    """Say how many rows the run had that answered this thread's request."""
+    _rows.set(rows)
+
+
+def take_rows() -> int:
+    """What was said since the last time, else 1."""
+    rows = _rows.get()
+    _rows.set(1)
+    return rows

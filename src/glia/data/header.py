@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from typing import NoReturn
 
 from glia.core.errors import DamagedMedia, MediaTooLarge, UnsupportedMedia
+from glia.data.limits import limits
 
 FORMATS = {
     "image/jpeg": "JPEG",
@@ -30,29 +31,6 @@ MAX_PARTS = 20_000
 
 MAX_SCANS = 100
 """Passes of a progressive JPEG; encoders write about ten, and each makes the decoder visit every pixel again."""
-
-
-@dataclass(frozen=True)
-class Limits:
-    """How much one picture may promise: encoded `bytes`, `pixels` in all, and the longer `side` [px]."""
-
-    bytes: int = 32 * 2**20
-    pixels: int = 64_000_000
-    side: int = 32_768
-
-
-_limits = Limits()
-
-
-def limits() -> Limits:
-    """The limits in force in this process."""
-    return _limits
-
-
-def set_limits(new: Limits) -> None:
-    """Replace the limits of this process; pictures already decoded are not looked at again."""
-    global _limits
-    _limits = new
 
 
 @dataclass(frozen=True)
@@ -188,9 +166,9 @@ def read_header(data: bytes) -> Header:
     found = media_type(data)
     if found is None:
         refuse(data)
-    if len(data) > _limits.bytes:
+    if len(data) > limits().bytes:
         raise MediaTooLarge(
-            f"Expected at most {_limits.bytes:,} bytes, received a picture ({FORMATS[found]}) of {len(data):,}. "
+            f"Expected at most {limits().bytes:,} bytes, received a picture ({FORMATS[found]}) of {len(data):,}. "
             "Compress it more."
         )
     try:
@@ -205,9 +183,9 @@ def check_size(found: str, width: int, height: int) -> None:
     """Raise DamagedMedia for a picture without pixels and MediaTooLarge for one above the limits [px]."""
     if width < 1 or height < 1:
         raise damaged(found, f"its header says {width} x {height} pixels")
-    if width * height > _limits.pixels or max(width, height) > _limits.side:
+    if width * height > limits().pixels or max(width, height) > limits().side:
         raise MediaTooLarge(
-            f"Expected at most {_limits.pixels / 1e6:g} megapixels and {_limits.side:,} pixels a side, received "
+            f"Expected at most {limits().pixels / 1e6:g} megapixels and {limits().side:,} pixels a side, received "
             f"a picture ({FORMATS[found]}) of {width:,} x {height:,} pixels ({width * height / 1e6:,.1f} megapixels). "
             "Scale it down."
         )
@@ -266,23 +244,30 @@ _MARKER = re.compile(rb"\xff+[^\x00\xd0-\xd7\xff]", re.DOTALL)
 
 
 def _jpeg(data: bytes) -> Header:
-    orientation = 1
+    orientation, found, parts = 1, None, 0
     for marker, start, end in _jpeg_segments(data, 2):
         if marker == 0xE1 and orientation == 1 and data[start : start + 6] == b"Exif\x00\x00":
             orientation = _orientation(data[start:end])
         elif 0xC0 <= marker <= 0xCF and marker not in (0xC4, 0xC8, 0xCC):
             height, width = struct.unpack_from(">HH", data, start + 1)
-            # A byte count is quick and never too low; only where it is high are the scans counted one by one.
-            if data.count(b"\xff\xda", end) > MAX_SCANS:
-                _count_scans(data, end)
-            return Header("image/jpeg", width, height, orientation)
+            found = Header("image/jpeg", width, height, orientation)
+            # Sequential, one scan of all components: the decoder reads no second one.
+            parts = data[start + 5] if marker in (0xC0, 0xC1) else 0
         elif marker == 0xDA:
+            if found is not None and data[start] != parts:
+                _check_scans(data, start)
             break
-    raise damaged("image/jpeg", "it ends before its size is told")
+    if found is None:
+        raise damaged("image/jpeg", "it ends before its size is told")
+    return found
 
 
-def _count_scans(data: bytes, start: int) -> None:
-    if sum(marker == 0xDA for marker, _, _ in _jpeg_segments(data, start)) > MAX_SCANS:
+def _check_scans(data: bytes, start: int) -> None:
+    """Refuse a progressive file of too many scans, each of which costs a pass over the whole picture."""
+    # A byte count is quick and never too low; only where it is high are the scans counted one by one.
+    if data.count(b"\xff\xda", start) < MAX_SCANS:
+        return
+    if sum(marker == 0xDA for marker, _, _ in _jpeg_segments(data, start)) >= MAX_SCANS:
         raise MediaTooLarge(
             f"Expected a JPEG of at most {MAX_SCANS} scans, received one of more. Save it again as a baseline JPEG."
         )

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
@@ -11,6 +10,7 @@ from glia.core.card import Card
 from glia.core.errors import InputError
 from glia.evaluate.examples import LabelledFile
 from glia.evaluate.metrics import metric_named
+from glia.runtime.machine import cores
 from glia.runtime.service import Service
 
 
@@ -56,7 +56,7 @@ def evaluate(
         return contract.answer_json(service.predict(request))
 
     answers = []
-    with ThreadPoolExecutor(os.cpu_count() or 1) as lanes:
+    with ThreadPoolExecutor(cores()) as lanes:
         for found in lanes.map(answer, examples):
             answers.append(found)
             progress(len(answers))

@@ -6,6 +6,7 @@ import csv
 import json
 from collections.abc import Iterator
 from dataclasses import dataclass
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -50,6 +51,17 @@ def read_examples(data: Path, target: str | None = None) -> list[LabelledFile]:
     return found
 
 
+def read_encoded(data: Path) -> list[bytes]:
+    """The files of a folder (at any depth, in order of their names) or an npz, unlabelled. Raises InputError."""
+    if data.suffix == ".npz" and data.is_file():
+        files, offsets = (_arrays(data)[name] for name in ("data", "offsets"))
+        return [files[start:end].tobytes() for start, end in pairwise(offsets)]
+    if not data.is_dir():
+        raise InputError(f"Expected a folder of files, or an npz, received {data}.")
+    paths = sorted(path for path in data.rglob("*") if path.is_file() and not path.name.startswith("."))
+    return [path.read_bytes() for path in paths]
+
+
 def _pick(columns: list[str], target: str | None, where: Path) -> str:
     wanted = [target] if target else [name for name in TARGETS if name in columns]
     if not wanted or wanted[0] not in columns:
@@ -60,7 +72,8 @@ def _pick(columns: list[str], target: str | None, where: Path) -> str:
     return wanted[0]
 
 
-def _from_npz(path: Path, target: str | None) -> Iterator[LabelledFile]:
+def _arrays(path: Path) -> dict[str, Any]:
+    """The arrays of an npz of encoded files: data, offsets, and columns. Raises InputError."""
     try:
         with np.load(path, allow_pickle=False) as arrays:
             columns = {name: arrays[name] for name in arrays.files}
@@ -68,10 +81,17 @@ def _from_npz(path: Path, target: str | None) -> Iterator[LabelledFile]:
         raise InputError(f"Expected an npz of arrays, received {path.name}: {error}") from error
     if not {"data", "offsets"} <= set(columns):
         raise InputError(f"Expected arrays data and offsets in {path.name}, found {', '.join(columns)}.")
+    if columns["offsets"][-1] > len(columns["data"]) or (np.diff(columns["offsets"]) < 0).any():
+        raise InputError(f"{path.name}: the offsets do not fit the data.")
+    return columns
+
+
+def _from_npz(path: Path, target: str | None) -> Iterator[LabelledFile]:
+    columns = _arrays(path)
     data, offsets = columns.pop("data"), columns.pop("offsets")
     labels = columns[_pick(list(columns), target, path)]
-    if len(labels) != len(offsets) - 1 or offsets[-1] > len(data) or (np.diff(offsets) < 0).any():
-        raise InputError(f"{path.name}: offsets and target column do not fit the data.")
+    if len(labels) != len(offsets) - 1:
+        raise InputError(f"{path.name}: expected {len(offsets) - 1} targets, found {len(labels)}.")
     for start, end, label in zip(offsets[:-1], offsets[1:], labels, strict=True):
         yield LabelledFile(data[start:end].tobytes(), label.item())
 

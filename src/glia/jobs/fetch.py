@@ -14,8 +14,9 @@ from glia.core.errors import ImportFailed, NoModel, NotFound, SourceError
 from glia.core.settings import Settings
 from glia.importers.sniff import importer_for
 from glia.runtime.directory import Directory
-from glia.runtime.onnx_session import OnnxSession
+from glia.runtime.plan import Plan
 from glia.runtime.service import Service
+from glia.runtime.sessions import open_session
 from glia.store import catalog
 from glia.store.catalog import Entry
 from glia.store.disk import locked
@@ -125,7 +126,7 @@ def check_example(card: Card, graphs: dict[str, Path], media: dict[str, bytes], 
     """Run the card's example. Raises ImportFailed where the answer is not the recorded one."""
     assert card.example is not None
     task = task_named(card.task, find_tasks(settings["tasks_dir"]))
-    service = Service(task, card, {role: OnnxSession(path) for role, path in graphs.items()})
+    service = Service(task, card, {role: open_session(path, Plan()) for role, path in graphs.items()})
     fields = {
         name: media.get(value, value) if isinstance(value, str) else value for name, value in card.example.input.items()
     }

@@ -5,6 +5,7 @@ from __future__ import annotations
 import difflib
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import cached_property
 
 from glia.core.card import Card, Graph, Licence
 from glia.core.errors import InputError, NoModel, NotFound
@@ -26,13 +27,13 @@ class Resolved:
     models: Mapping[str, str]
     """Role to `name@version`; empty for a task without networks."""
 
-    @property
+    @cached_property
     def key(self) -> str:
         """What a replica that answers it holds."""
         held = ",".join(f"{role}={model}" for role, model in sorted(self.models.items()))
         return f"{self.task.name}[{held}]"
 
-    @property
+    @cached_property
     def contract(self) -> Contract:
         """The contract of this model."""
         return self.task.contract(self.card)
@@ -64,6 +65,10 @@ class Directory:
         self.store = Store(settings.home)
         self.bindings = Bindings(settings.home)
         self.tasks = find_tasks(settings["tasks_dir"])
+
+    def stamp(self) -> object:
+        """Differs whenever `resolve` may answer differently than before; cheap to ask for."""
+        return (self.store.stamp(), self.bindings.stamp())
 
     def names(self) -> list[str]:
         """Every service: of the catalog, of the store, of the bindings, and tasks without networks."""

@@ -88,16 +88,18 @@ def write_frame(writer: asyncio.StreamWriter, frame: Frame) -> None:
         writer.write(buffer)
 
 
-def _receive(sock: socket.socket, size: int) -> bytearray:
-    buffer = bytearray(size)
-    view = memoryview(buffer)
-    got = 0
-    while got < size:
-        count = sock.recv_into(view[got:])
-        if count == 0:
+def _receive(sock: socket.socket, size: int) -> bytes:
+    """So many bytes, which the kernel writes where they stay. Raises EOFError."""
+    data = sock.recv(size, socket.MSG_WAITALL) if size else b""
+    if len(data) == size:
+        return data
+    rest = bytearray(data)  # a signal came in between, or the end
+    while len(rest) < size:
+        more = sock.recv(size - len(rest))
+        if not more:
             raise EOFError
-        got += count
-    return buffer
+        rest += more
+    return bytes(rest)
 
 
 def receive_frame(sock: socket.socket) -> Frame:

@@ -10,7 +10,7 @@ import socket
 import subprocess
 import sys
 import time
-from collections.abc import AsyncGenerator, Mapping, Sequence
+from collections.abc import AsyncGenerator, Callable, Mapping, Sequence
 from contextlib import aclosing, suppress
 from typing import Any
 
@@ -18,7 +18,10 @@ from glia.core.errors import Draining, GliaError, ReplicaDied, Unavailable, from
 from glia.core.parts import Buffer
 from glia.core.settings import Settings
 from glia.runtime.directory import Resolved
+from glia.runtime.plan import plan_for
 from glia.serve.frames import SOCKET_BUFFER, BadFrame, Frame, read_frame, write_frame
+from glia.serve.lanes import Lanes
+from glia.serve.memory import Memory
 
 log = logging.getLogger("glia.serve")
 
@@ -36,25 +39,41 @@ class Gone(Exception):
 class ReplicaProcess:
     """One replica, seen from the event loop. The queue is here: a crash costs only what was executing."""
 
-    def __init__(self, resolved: Resolved, settings: Settings) -> None:
-        """Starts nothing yet."""
+    def __init__(
+        self, resolved: Resolved, settings: Settings, ended: Callable[[ReplicaProcess, int], None] = lambda *_: None
+    ) -> None:
+        """Starts nothing yet. `ended`: told, with its exit status, when it ends without being asked to."""
         self.resolved = resolved
         self.key = resolved.key
-        self.lanes = lane_count(settings)
+        self.plan = plan_for(resolved.card, settings)
+        self.lanes = self.plan.lanes
         self.facts: dict[str, Any] = {}
         self.last_used = time.monotonic()
         self.alive = False
-        self.waiting = 0
+        self.memory = Memory()
+        self.load_peak = 0
+        """The most memory that it used while it loaded [bytes]; `memory.peak` is counted from then on."""
+        self._ended = ended
         self._settings = settings
         self._ids = itertools.count(1)
         self._answers: dict[int, asyncio.Queue[Frame]] = {}
         self._executing: dict[int, asyncio.TimerHandle | None] = {}
         """Requests that hold a lane, with the timer of those whose caller has left."""
-        self._lanes = asyncio.Semaphore(self.lanes)
+        self._lanes = Lanes(self.lanes)
+        self._retiring = False
+        self._quiet = asyncio.Event()
+        self._quiet.set()
 
     async def start(self) -> None:
         """Start the process and load the model. Raises the replica's error, or ReplicaDied; then no process is left."""
-        ours = self._spawn()
+        # In a thread: to start a process takes milliseconds that other replicas' answers need not wait for.
+        spawning = asyncio.ensure_future(asyncio.to_thread(self._spawn))
+        try:
+            ours = await asyncio.shield(spawning)
+        except asyncio.CancelledError:
+            (await spawning).close()  # canceled halfway: the process ends with its socket
+            await asyncio.to_thread(self._wait)
+            raise
         try:
             self._reader, self._writer = await asyncio.open_connection(sock=ours, limit=SOCKET_BUFFER)
             self.alive = True
@@ -100,12 +119,13 @@ class ReplicaProcess:
             "service": self.resolved.name,
             "models": dict(self.resolved.models),
             "settings": {**dict(self._settings), "home": str(self._settings.home), "api_key": ""},
-            "lanes": self.lanes,
+            "plan": self.plan.model_dump(),
         }
         deadline = asyncio.get_running_loop().time() + LOAD_LIMIT_S
         async with aclosing(self._exchange(next(self._ids), "load", body, (), deadline)) as frames:
             async for frame in frames:
                 self.facts = frame.body["facts"]
+                self.load_peak = int(frame.body["peak_bytes"])
 
     @property
     def pid(self) -> int:
@@ -117,32 +137,47 @@ class ReplicaProcess:
         """Whether anything waits for it or runs in it."""
         return bool(self.waiting or self._executing)
 
+    @property
+    def waiting(self) -> int:
+        """Requests that wait for a lane."""
+        return self._lanes.waiting
+
+    @property
+    def executing(self) -> int:
+        """Requests that hold a lane."""
+        return len(self._executing)
+
+    @property
+    def serves(self) -> bool:
+        """Whether it may be given requests."""
+        return self.alive and not self._retiring
+
     async def call(
-        self, kind: str, body: Mapping[str, Any], buffers: Sequence[Buffer], deadline: float
+        self,
+        kind: str,
+        body: Mapping[str, Any],
+        buffers: Sequence[Buffer],
+        deadline: float,
+        background: bool = False,
     ) -> AsyncGenerator[Frame, None]:
         """Item frames, then the end frame. Closing the iterator early cancels; `deadline` is on the loop's clock.
 
+        `background`: requests that are not wait before it does.
+
         Raises GliaError; TimeoutError past the deadline; Gone where the replica ended while the request was queued.
         """
-        async with asyncio.timeout_at(deadline):
-            id = await self._take_lane()
-        if not self.alive:
+        if not self._lanes.take_at_once():
+            async with asyncio.timeout_at(deadline):
+                await self._lanes.take(background)
+        id = next(self._ids)
+        self._executing[id] = None
+        self._quiet.clear()
+        if not self.serves:
             self._finish(id)
             raise Gone
         async with aclosing(self._exchange(id, kind, body, buffers, deadline)) as frames:
             async for frame in frames:
                 yield frame
-
-    async def _take_lane(self) -> int:
-        """Wait for a free lane; the id that holds it."""
-        self.waiting += 1
-        try:
-            await self._lanes.acquire()
-        finally:
-            self.waiting -= 1
-        id = next(self._ids)
-        self._executing[id] = None
-        return id
 
     async def _exchange(
         self, id: int, kind: str, body: Mapping[str, Any], buffers: Sequence[Buffer], deadline: float
@@ -156,9 +191,10 @@ class ReplicaProcess:
                 self._finish(id)  # not a byte of it was sent, so the replica will never answer
                 raise
             # No timeout is open across a yield: it would cancel whatever the caller does meanwhile.
-            async with asyncio.timeout_at(deadline):
-                with suppress(OSError):  # the listener hears of it too, and says what it means
-                    await self._writer.drain()
+            if self._writer.transport.get_write_buffer_size():
+                async with asyncio.timeout_at(deadline):
+                    with suppress(OSError):  # the listener hears of it too, and says what it means
+                        await self._writer.drain()
             while True:
                 async with asyncio.timeout_at(deadline):
                     frame = await answers.get()
@@ -190,6 +226,7 @@ class ReplicaProcess:
         self._process.kill()  # no more than a reminder: whoever closes its socket is about to end
         status = await asyncio.to_thread(self._process.wait)
         log.error("replica ended", extra={"fields": {"replica": self.key, "pid": self.pid, "status": status}})
+        self._ended(self, status)
 
     def _end(self, why: GliaError) -> None:
         """Nothing more will come: tell those who wait for an answer, and wake those who wait for a lane."""
@@ -206,12 +243,20 @@ class ReplicaProcess:
             timer = self._executing.pop(id)
             if timer is not None:
                 timer.cancel()
-            self._lanes.release()
+            self._lanes.free()
+            if not self._executing:
+                self._quiet.set()
         self.last_used = time.monotonic()
 
     def _kill_hung(self) -> None:
         log.error("replica hangs and is killed", extra={"fields": {"replica": self.key, "pid": self.pid}})
         self._process.kill()
+
+    async def retire(self) -> None:
+        """Take no more requests, answer those that execute, then stop; those that wait go to the next replica."""
+        self._retiring = True
+        await self._quiet.wait()
+        await self.stop()
 
     async def stop(self) -> None:
         """End the process and wait until its memory is back. What executes is lost: drain first. May be repeated."""
@@ -243,13 +288,6 @@ class ReplicaProcess:
             "The next request starts a new one; if the same input ends it again, report that input.",
             replica=self.key,
         )
-
-
-def lane_count(settings: Settings) -> int:
-    """How many requests a replica works on at once: as set, else one per core that this process may use."""
-    if settings["lanes"]:
-        return int(settings["lanes"])
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 def _has_descriptor() -> bool:

@@ -38,6 +38,14 @@ class Bindings:
                 f"expected services and their models in {self._path}, received a damaged file; remove it and bind again"
             ) from error
 
+    def stamp(self) -> tuple[int, int]:
+        """Differs whenever a binding was changed; cheap to ask for."""
+        try:
+            state = self._path.stat()
+        except OSError:
+            return (0, 0)
+        return (state.st_ino, state.st_mtime_ns)
+
     def get(self, service: str) -> Roles:
         """Role to model of a service; empty where it is not bound."""
         return self.all().get(_service(service), {})

@@ -17,6 +17,7 @@ import logging
 import os
 import re
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -166,6 +167,16 @@ class Store:
                 except (StoreError, NotFound) as error:
                     _log.warning("left out of the list: %s", error)
         return cards
+
+    def stamp(self) -> tuple[object, ...]:
+        """Differs whenever a model was put, deleted or given another default; cheap to ask for."""
+        found = []
+        with suppress(OSError), os.scandir(self._models) as folders:
+            for folder in folders:
+                with suppress(OSError):
+                    state = os.stat(os.path.join(folder.path, "default"))
+                    found.append((folder.name, state.st_ino, state.st_mtime_ns))
+        return tuple(sorted(found))
 
     def versions(self, name: str) -> tuple[int, ...]:
         """The versions of a model, oldest first."""

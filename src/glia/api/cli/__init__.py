@@ -9,6 +9,7 @@ import click
 from glia.api.cli.models import catalog_command, fetch_command, models_command, services_command, settings_command
 from glia.api.cli.predict import PredictGroup, evaluate_command
 from glia.api.cli.serve import serve_command
+from glia.api.cli.tune import tune_command
 from glia.core.errors import GliaError
 
 
@@ -31,6 +32,7 @@ cli.add_command(services_command)
 cli.add_command(models_command)
 cli.add_command(catalog_command)
 cli.add_command(fetch_command)
+cli.add_command(tune_command)
 cli.add_command(settings_command)
 
 

@@ -14,6 +14,7 @@ from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, Trans
 from rich.table import Table
 
 from glia.api.cli.options import screen, side, with_settings
+from glia.api.cli.tune import arrive
 from glia.api.describe import summary
 from glia.core.errors import GliaError, InputError
 from glia.core.settings import TABLE, Settings
@@ -58,9 +59,10 @@ def fetch_with_bar(work: Callable[[jobs.Progress, Callable[[str], None]], T], co
 @click.command("fetch")
 @click.argument("names", nargs=-1)
 @click.option("--service", help="Fetch the best network of this service.")
+@click.option("--no-tune", is_flag=True, help="Do not measure how this machine runs it best (some seconds).")
 @with_settings()
-def fetch_command(settings: Settings, names: tuple[str, ...], service: str | None) -> None:
-    """Fetch published networks by their catalog names, verify, import and store them."""
+def fetch_command(settings: Settings, names: tuple[str, ...], service: str | None, no_tune: bool) -> None:
+    """Fetch published networks by their catalog names, verify, import, store and tune them."""
     wanted = [*names, *([catalog.best_for(service, permissive=settings.permissive).name] if service else [])]
     if not wanted:
         raise InputError("Expected a name or --service. `glia catalog` lists what there is.")
@@ -68,6 +70,8 @@ def fetch_command(settings: Settings, names: tuple[str, ...], service: str | Non
         card = fetch_with_bar(partial(jobs.fetch, name, settings), side())
         answers = f", answers service {card.service}" if card.service else ""
         side().print(f"{card.id} is in the store{answers}")
+        if not no_tune:
+            arrive(name, settings)
 
 
 @click.command("catalog")

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
 import csv
 import json
 import os
 import sys
+import threading
 from collections.abc import Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -25,6 +27,7 @@ from glia.core.task import Contract
 from glia.evaluate.evaluate import evaluate
 from glia.evaluate.examples import read_examples
 from glia.runtime.directory import Directory
+from glia.runtime.machine import cores
 
 STDIN = "-"
 
@@ -102,7 +105,7 @@ def predict_command(name: str, text: str, contract: Contract, settings: Settings
 
     def callback(subjects: tuple[str, ...], as_json: bool, as_csv: bool, output: str | None, **given: Any) -> int:
         parameters = {field: value for field, value in given.items() if value not in (None, ())}
-        job = _Prediction(Local(settings, threads=0 if len(subjects) == 1 else 1), name, contract, parameters)
+        job = _Prediction(settings, name, contract, parameters)
         return job.run(subjects, as_json, as_csv, output)
 
     return click.Command(name, params=options, callback=callback, help=text)
@@ -111,8 +114,9 @@ def predict_command(name: str, text: str, contract: Contract, settings: Settings
 class _Prediction:
     """One call of `glia predict`."""
 
-    def __init__(self, local: Local, name: str, contract: Contract, parameters: dict[str, Any]) -> None:
-        self.local, self.name, self.contract, self.parameters = local, name, contract, parameters
+    def __init__(self, settings: Settings, name: str, contract: Contract, parameters: dict[str, Any]) -> None:
+        self.settings, self.name, self.contract, self.parameters = settings, name, contract, parameters
+        self.local = Local(settings)
 
     def subjects(self, given: tuple[str, ...]) -> list[tuple[str, Any]]:
         """What to ask about, each with the name it is reported under."""
@@ -158,8 +162,9 @@ class _Prediction:
 
     def answers(self, rows: list[tuple[str, Any]]) -> Iterator[tuple[str, Any]]:
         """Every subject's answer in order, worked on by all cores, with a bar."""
-        self.local.service(self.name)
-        with ThreadPoolExecutor(os.cpu_count() or 1) as lanes:
+        self.local = Local(self.settings, many=True)
+        with ThreadPoolExecutor(cores(), initializer=step_back) as lanes:
+            lanes.submit(self.local.service, self.name).result()  # there: a runtime's own threads inherit the priority
             answers = lanes.map(self.ask, [subject for _, subject in rows])
             shown: Iterable[Any] = track(answers, self.name, len(rows), console=side(), transient=True)
             yield from zip((name for name, _ in rows), shown, strict=True)
@@ -187,6 +192,13 @@ class _Prediction:
             if not alone:
                 screen().print(f"[bold]{escape(name)}[/bold]", soft_wrap=True)
             _print(answer)
+
+
+def step_back() -> None:
+    """Let this thread use the cores that others leave: work over a folder must not slow a server beside it."""
+    if sys.platform == "linux":
+        with contextlib.suppress(OSError):
+            os.setpriority(os.PRIO_PROCESS, threading.get_native_id(), 10)
 
 
 def _plain(text: str, contract: Contract) -> Any:
@@ -253,7 +265,7 @@ def evaluate_command(settings: Settings, name: str, data: Path, target: str | No
     DATA: an npz of encoded files, a folder per class, or a manifest (csv, tsv, json, jsonl).
     Metrics are shares, 0 to 1.
     """
-    service = Local(settings, threads=1).service(name)
+    service = Local(settings, many=True).service(name)
     examples = read_examples(data, target)
     from rich.progress import Progress
 

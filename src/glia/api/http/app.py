@@ -6,41 +6,45 @@ import asyncio
 import contextlib
 import logging
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator
 from importlib.metadata import version
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any
 
 from starlette.applications import Starlette
 from starlette.datastructures import Headers
 from starlette.exceptions import HTTPException
 from starlette.middleware import Middleware
 from starlette.middleware.cors import CORSMiddleware
-from starlette.requests import ClientDisconnect
 from starlette.requests import Request as HttpRequest
-from starlette.responses import FileResponse, JSONResponse, Response
+from starlette.responses import JSONResponse, Response
 from starlette.routing import Mount, Route
 from starlette.staticfiles import StaticFiles
 
 import glia.store
 from glia.api.describe import describe, summary
 from glia.api.http import answers, body
+from glia.api.http.connection import while_connected
 from glia.api.http.guard import Guard
+from glia.api.http.inference_protocol import InferenceProtocol
+from glia.api.http.intake import Intake
 from glia.api.http.openapi import openapi
-from glia.api.local import apply_limits
+from glia.api.http.pages import PAGES, UI, icon, page
+from glia.api.http.routing import route
+from glia.api.http.watching import Watching, log_of, noted
 from glia.core.errors import GliaError, InputError, MethodNotAllowed, NoModel, NotFound
 from glia.core.settings import Settings
 from glia.core.task import Request as TaskRequest
+from glia.data.limits import apply_limits
 from glia.runtime.directory import Directory, Resolved
 from glia.serve.frames import Frame
 from glia.serve.pool import Pool
 
 log = logging.getLogger("glia.http")
 
-T = TypeVar("T")
-
-UI = Path(__file__).parent.parent / "ui"
 SAMPLES = Path(glia.store.__file__).parent / "samples"
+TIDY_S = 5.0
+"""How often replicas are looked for that nothing is served by any more."""
 FRESH_S = 1.0
 """How long a resolution is reused: a model fetched or bound by another process is served after this."""
 
@@ -53,53 +57,60 @@ class Door:
         self.settings = settings
         self.directory = Directory(settings)
         self.pool = Pool(settings)
+        self.watching = Watching(self.pool, self.directory)
         apply_limits(settings)
-        self._resolved: dict[str, tuple[float, Resolved]] = {}
+        self._resolved: dict[str, Resolved] = {}
+        self._stamp: object = None
+        self._looked = -FRESH_S
 
     def resolve(self, ref: str) -> Resolved:
-        """A service by name, from memory if it was asked for just now."""
+        """A service by name, from memory as long as nothing has changed in the store and the bindings."""
         now = time.monotonic()
-        seen = self._resolved.get(ref)
-        if seen is None or now - seen[0] > FRESH_S:
-            if len(self._resolved) > 1000:
+        if now - self._looked > FRESH_S:
+            stamp, self._looked = self.directory.stamp(), now
+            if stamp != self._stamp or len(self._resolved) > 1000:
+                self._stamp = stamp
                 self._resolved.clear()
-            seen = (now, self.directory.resolve(ref))
-            self._resolved[ref] = seen
-        return seen[1]
+        if ref not in self._resolved:
+            self._resolved[ref] = self.directory.resolve(ref)
+        return self._resolved[ref]
 
     async def predict(self, http: HttpRequest) -> Response:
         """One request to a service."""
         resolved = self.resolve(http.path_params["name"])
-        limit_s = body.deadline_s(http, self.settings["deadline_s"])
-        request = await body.read_request(http, resolved.contract, self.settings["max_body_mb"] << 20)
+        with self.pool.watch.refusals(resolved.name):
+            limit_s = body.deadline_s(http, self.settings["deadline_s"])
+            request = await body.read_request(http, resolved.contract, self.settings["max_body_mb"] << 20)
+        http.state.log.update(service=resolved.name, replica=resolved.key)
         frames = self.pool.predict(resolved, request, limit_s)
-        http.state.log.update(service=resolved.name, batch=1)
         accept = http.headers.get("accept", "")
         if "text/event-stream" in accept:
-            return answers.events(frames, resolved)
+            return answers.events(noted(http.state.log, frames), resolved)
         frame = await while_connected(http, last(frames))
-        http.state.log.update({f"{name}_ms": round(ms, 1) for name, ms in frame.body["steps"].items()})
+        http.state.log.update(log_of(frame.body))
         return answers.answer(frame, resolved, accept)
 
     async def batch(self, http: HttpRequest) -> Response:
         """Many requests to a service: a list of answers or problems, one each, in their order."""
         resolved = self.resolve(http.path_params["name"])
-        limit_s = body.deadline_s(http, self.settings["deadline_s"])
-        requests = await body.read_requests(http, resolved.contract, self.settings["max_body_mb"] << 20)
+        with self.pool.watch.refusals(resolved.name):
+            limit_s = body.deadline_s(http, self.settings["deadline_s"])
+            requests = await body.read_requests(http, resolved.contract, self.settings["max_body_mb"] << 20)
         # No more at a time than a few lanes' worth: a batch must not fill the queue that single requests wait in.
         room = asyncio.Semaphore(2 * (await self.pool.replica(resolved)).lanes)
 
         async def one(request: TaskRequest | InputError) -> Any:
             if isinstance(request, InputError):
+                self.pool.watch.refused(resolved.name, request)
                 return request.problem()
             async with room:
                 try:
-                    frame = await last(self.pool.predict(resolved, request, limit_s))
+                    frame = await last(self.pool.predict(resolved, request, limit_s, background=True))
                 except GliaError as error:
                     return error.problem()
             return answers.plain(answers.value_of(frame, resolved))
 
-        http.state.log.update(service=resolved.name, batch=len(requests))
+        http.state.log.update(service=resolved.name, replica=resolved.key, batch=len(requests))
         results = await while_connected(http, asyncio.gather(*(one(request) for request in requests)))
         return JSONResponse(list(results), headers={"x-glia-model": answers.model_header(resolved)})
 
@@ -150,11 +161,26 @@ class Door:
                 resolved.append(self.resolve(name))
         return JSONResponse(openapi(resolved, http.scope.get("root_path", ""), bool(self.settings["api_key"])))
 
+    async def tidy(self) -> None:
+        """Unload what was served once and is now bound to another model, or deleted; as long as the server is up."""
+        known: dict[str, str] = {}
+        while True:
+            await asyncio.sleep(TIDY_S)
+            known |= {ref: resolved.key for ref, resolved in self._resolved.items()}
+            for ref in list(known):
+                try:
+                    known[ref] = self.resolve(ref).key
+                except GliaError:
+                    del known[ref]
+            await self.pool.retain(set(known.values()))
+
     async def warm(self) -> None:
-        """Load what is bound before the first request asks; a failure is shown, not fatal."""
+        """Load what fits the budget before the first request asks; a failure is shown, not fatal."""
         for name in self.directory.names():
             try:
-                await self.pool.replica(self.resolve(name))
+                resolved = self.resolve(name)
+                if self.pool.has_room(resolved):
+                    await self.pool.replica(resolved)
             except (NoModel, NotFound):
                 continue
             except GliaError as error:
@@ -168,25 +194,6 @@ async def last(frames: AsyncIterator[Frame]) -> Frame:
         found = frame
     assert found is not None
     return found
-
-
-async def while_connected(http: HttpRequest, work: Awaitable[T]) -> T:
-    """The work's result; canceled when the client leaves, so that its place is free. Raises ClientDisconnect."""
-    working = asyncio.ensure_future(work)
-    gone = asyncio.ensure_future(_disconnected(http))
-    try:
-        await asyncio.wait({working, gone}, return_when=asyncio.FIRST_COMPLETED)
-        if not working.done():
-            raise ClientDisconnect
-        return working.result()
-    finally:
-        gone.cancel()
-        working.cancel()
-
-
-async def _disconnected(http: HttpRequest) -> None:
-    while (await http.receive())["type"] != "http.disconnect":
-        pass
 
 
 async def _refused(http: HttpRequest, error: Exception) -> Response:
@@ -203,24 +210,7 @@ async def _refused(http: HttpRequest, error: Exception) -> Response:
     return answers.problem(wrong, http.state.request_id)
 
 
-Handler = Callable[[HttpRequest], Awaitable[Response]]
-
-
 def _routes(door: Door) -> list[Route | Mount]:
-    def route(path: str, **handlers: Handler) -> Route:
-        """One route a path, so that a wrong method is told every right one."""
-
-        async def handle(http: HttpRequest) -> Response:
-            return await handlers["GET" if http.method == "HEAD" else http.method](http)
-
-        return Route(path, handle, methods=list(handlers), name=path)
-
-    async def page(http: HttpRequest) -> Response:
-        return FileResponse(UI / "index.html")
-
-    async def docs(http: HttpRequest) -> Response:
-        return FileResponse(UI / "docs.html")
-
     services = [
         one
         for prefix in ("/v1/services", "/models")
@@ -230,13 +220,16 @@ def _routes(door: Door) -> list[Route | Mount]:
         )
     ]
     return [
-        route("/", GET=page),
-        route("/docs", GET=docs),
+        *services,  # first, because routes are tried one after another
+        *(route(path, GET=page(path)) for path in PAGES),
+        route("/favicon.ico", GET=icon),
+        route("/metrics", GET=door.watching.metrics),
+        route("/v1/status", GET=door.watching.status),
         route("/health", GET=door.health),
         route("/info", GET=door.info),
         route("/openapi.json", GET=door.openapi),
         route("/v1/services", GET=door.services),
-        *services,
+        *InferenceProtocol(door.settings, door.directory, door.pool, door.resolve).routes(),
         Mount("/ui/samples", StaticFiles(directory=SAMPLES)),
         Mount("/ui", StaticFiles(directory=UI)),
     ]
@@ -248,13 +241,15 @@ def build_app(settings: Settings) -> Starlette:
 
     @contextlib.asynccontextmanager
     async def lifespan(app: Starlette) -> AsyncIterator[None]:
-        warming = asyncio.create_task(door.warm())
+        beside = [asyncio.create_task(door.warm()), asyncio.create_task(door.tidy())]
         yield
-        warming.cancel()
-        await asyncio.gather(warming, return_exceptions=True)
+        for task in beside:
+            task.cancel()
+        await asyncio.gather(*beside, return_exceptions=True)
         await door.pool.stop()
 
-    middleware = [Middleware(Guard, api_key=settings["api_key"])]
+    intake = Intake(settings["max_pending_mb"] << 20, settings["deadline_s"])
+    middleware = [Middleware(Guard, api_key=settings["api_key"], intake=intake)]
     origins = [origin.strip() for origin in settings["cors_origins"].split(",") if origin.strip()]
     if origins:
         middleware.insert(
@@ -264,15 +259,17 @@ def build_app(settings: Settings) -> Starlette:
                 allow_origins=origins,
                 allow_methods=["GET", "POST"],
                 allow_headers=["*"],
-                expose_headers=["server-timing", "x-glia-model", "x-request-id"],
+                expose_headers=["server-timing", "x-glia-model", "x-request-id", "inference-header-content-length"],
             ),
         )
     app = Starlette(
         routes=_routes(door), middleware=middleware, lifespan=lifespan, exception_handlers={HTTPException: _refused}
     )
+    app.state.origins, app.state.keyed = frozenset(origins), bool(settings["api_key"])
     app.state.draining = False
     app.state.in_flight = 0
     app.state.idle = asyncio.Event()
     app.state.idle.set()
     app.state.door = door
+    app.state.watch = door.pool.watch
     return app

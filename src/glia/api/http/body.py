@@ -8,10 +8,10 @@ from collections.abc import AsyncGenerator, Mapping, Sequence
 from dataclasses import dataclass
 from io import BytesIO
 from typing import Any
-from urllib.parse import parse_qsl
 
 from python_multipart.exceptions import MultipartParseError
 from starlette.formparsers import MultiPartException, MultiPartParser
+from starlette.requests import ClientDisconnect
 from starlette.requests import Request as HttpRequest
 
 from glia.core.errors import BodyTooLarge, InputError
@@ -20,6 +20,9 @@ from glia.core.task import Request as TaskRequest
 
 HUGGING_FACE_IGNORED = frozenset({"options"})
 """Fields at the root of a Hugging Face style request that have no meaning here."""
+
+JOINED_BYTES = 1 << 20
+"""Bodies up to this are collected in pieces and joined, which is quicker."""
 
 OFF_LOOP_BYTES = 256 << 10
 """JSON above this is parsed in a thread: 10 MB of base64 would hold the event loop for 50 ms."""
@@ -31,17 +34,34 @@ async def read_body(http: HttpRequest, limit_bytes: int) -> bytes:
     """The whole body. Raises BodyTooLarge before reading more than the limit."""
     announced = http.headers.get("content-length", "0")
     if announced.isdigit() and int(announced) > limit_bytes:
-        raise _too_large(int(announced), limit_bytes)
-    # BytesIO grows in place and gives its buffer away uncopied: the body is in memory once.
-    body = BytesIO()
-    async for chunk in http.stream():
-        body.write(chunk)
-        if body.tell() > limit_bytes:
-            raise _too_large(body.tell(), limit_bytes)
-    return body.getvalue()
+        raise too_large(int(announced), limit_bytes)
+    chunks: list[bytes] = []
+    size = 0
+    large: BytesIO | None = None
+    more = True
+    while more:
+        message = await http.receive()
+        if message["type"] == "http.disconnect":
+            raise ClientDisconnect
+        chunk, more = message.get("body", b""), message.get("more_body", False)
+        size += len(chunk)
+        if size > limit_bytes:
+            raise too_large(size, limit_bytes)
+        if large is None and size > JOINED_BYTES:
+            # It grows in place and gives its buffer away uncopied: a large body is in memory once.
+            large = BytesIO()
+            large.write(b"".join(chunks))
+        if large is not None:
+            large.write(chunk)
+        else:
+            chunks.append(chunk)
+    if large is not None:
+        return large.getvalue()
+    return chunks[0] if len(chunks) == 1 else b"".join(chunks)
 
 
-def _too_large(size: int, limit: int) -> BodyTooLarge:
+def too_large(size: int, limit: int) -> BodyTooLarge:
+    """The error for a body of so many bytes, or more."""
     return BodyTooLarge(
         f"Expected a body of at most {limit >> 20} MB, received {size / (1 << 20):.1f} MB or more. "
         "Send a smaller file, or raise GLIA_MAX_BODY_MB.",
@@ -97,6 +117,8 @@ def _batch_rows(value: Any, contract: Contract) -> list[dict[str, Any]]:
 
 def query_fields(http: HttpRequest, contract: Contract) -> dict[str, Any]:
     """Parameters from the query string; a field that is a list takes its repetitions."""
+    if not http.scope["query_string"]:
+        return {}
     return _collected(
         [(name, value) for name, value in http.query_params.multi_items() if name not in NOT_FIELDS], contract
     )
@@ -227,7 +249,7 @@ def raw_subject(body: bytes, contract: Contract) -> Any:
 
 def deadline_s(http: HttpRequest, most_s: float) -> float:
     """The request's deadline [s]: `deadline_ms` in the query, or `X-Request-Timeout` [s]; at most the setting's."""
-    query = dict(parse_qsl(http.url.query)).get("deadline_ms")
+    query = http.query_params.get("deadline_ms") if http.scope["query_string"] else None
     header = http.headers.get("x-request-timeout")
     try:
         asked = float(query) / 1e3 if query is not None else float(header) if header is not None else most_s

@@ -7,6 +7,7 @@ from collections.abc import Iterable
 from importlib.metadata import version
 from typing import Any
 
+from glia.api.http.inference_openapi import inference_paths
 from glia.core.task import Contract
 from glia.runtime.directory import Resolved
 
@@ -27,10 +28,13 @@ def openapi(services: Iterable[Resolved], root_path: str = "", keyed: bool = Fal
     paths: dict[str, Any] = {
         "/health": {"get": _plain("Whether the server is alive; 503 while it drains.")},
         "/info": {"get": _plain("Version, tasks, replicas.")},
+        "/metrics": {"get": _plain("What Prometheus scrapes.", "text/plain")},
+        "/v1/status": {"get": _plain("Requests, latency and memory of the last minute, per service and replica.")},
         "/v1/services": {"get": _plain("Every service, with its model and state.")},
     }
     for resolved in services:
         paths |= _service(resolved, components)
+    paths |= inference_paths(_problems())
     document: dict[str, Any] = {
         "openapi": "3.1.0",
         "info": {
@@ -50,8 +54,9 @@ def openapi(services: Iterable[Resolved], root_path: str = "", keyed: bool = Fal
     return document
 
 
-def _plain(summary: str) -> dict[str, Any]:
-    return {"summary": summary, "responses": {"200": {"description": "JSON", "content": {"application/json": {}}}}}
+def _plain(summary: str, kind: str = "application/json") -> dict[str, Any]:
+    words = "JSON" if kind.endswith("json") else "Text"
+    return {"summary": summary, "responses": {"200": {"description": words, "content": {kind: {}}}}}
 
 
 def _lift(schema: dict[str, Any], prefix: str, components: dict[str, Any]) -> dict[str, Any]:

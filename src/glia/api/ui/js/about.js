@@ -1,6 +1,6 @@
 // About the model: what it may be used for, how good it is, where it comes from, what it knows.
 
-import { h, number, bytes, words } from "./dom.js";
+import { h, number, percent, bytes, words } from "./dom.js";
 
 /** A licence as badges; research-only ones are never quiet. */
 export function licenceBadges(service) {
@@ -56,6 +56,9 @@ function parity(found) {
 
 const small = (value) => (value && value < 1e-3 ? value.toExponential(1) : number(value, 2));
 
+/** Metrics that are shares, and read best in percent. */
+const SHARES = /^(top_?\d+|accuracy|precision|recall|f1|map|iou|wer|cer)\b/i;
+
 function scores(list) {
   if (!list.length) return null;
   const row = (score) =>
@@ -63,7 +66,7 @@ function scores(list) {
       "tr",
       {},
       h("td", { text: words(score.metric) }),
-      h("td", { class: "right figure", text: number(score.value) }),
+      h("td", { class: "right figure", text: SHARES.test(score.metric) && score.value <= 1 ? percent(score.value) : number(score.value), title: String(score.value) }),
       h("td", {}, score.data, score.n ? h("span", { class: "muted", text: ` (${number(score.n)})` }) : null),
       h("td", { class: "muted wide-only", text: score.source }),
     );

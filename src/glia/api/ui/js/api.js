@@ -89,6 +89,13 @@ export const keyed = () => openapi().then((document) => Boolean(document.securit
 /** Name and version of the server, or nothing. */
 export const info = () => json("info").catch(() => null);
 
+/** What the server does now, with the seconds of its history after `since`. */
+export const status = (since) => json(`v1/status?since=${since}`);
+
+/** Load or unload the replica behind a service; `verb`: load or unload. */
+export const repository = (name, verb) =>
+  send(`v2/repository/models/${encodeURIComponent(name)}/${verb}`, { method: "POST", body: "{}", headers: { "content-type": "application/json" } });
+
 /** Sample pictures, or none. */
 let drawn;
 export function samples() {

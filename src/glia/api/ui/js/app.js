@@ -1,6 +1,6 @@
 // The page: which view the address asks for, and what every view shares.
 
-import * as api from "./api.js";
+import { frame } from "./frame.js";
 import { home } from "./home.js";
 import { servicePage } from "./service.js";
 
@@ -29,13 +29,6 @@ async function open(isFirst) {
   if (!isFirst && !mine.signal.aborted) main.querySelector("h1")?.focus({ preventScroll: true });
 }
 
-document.getElementById("skip").addEventListener("click", (event) => {
-  event.preventDefault(); // the address is the route
-  main.focus();
-  main.scrollIntoView();
-});
 addEventListener("hashchange", () => open(false));
-api.info().then((found) => {
-  if (found?.version) document.getElementById("version").textContent = `Glia ${found.version}`;
-});
+frame(main);
 open(true);

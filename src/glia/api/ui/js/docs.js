@@ -2,6 +2,7 @@
 
 import { h, copyButton } from "./dom.js";
 import * as api from "./api.js";
+import { frame } from "./frame.js";
 import { mediaOf, resolve, typeWords } from "./schema.js";
 import { quote, write } from "./snippets.js";
 import { problemWords } from "./home.js";
@@ -153,7 +154,6 @@ function draw(whole) {
   );
   const wanted = location.hash.length > 1 && document.getElementById(decodeURIComponent(location.hash.slice(1)));
   if (wanted) wanted.scrollIntoView();
-  if (whole.info?.version) document.getElementById("version").textContent = `Glia ${whole.info.version}`;
 }
 
 async function open() {
@@ -165,9 +165,5 @@ async function open() {
   }
 }
 
-document.getElementById("skip").addEventListener("click", (event) => {
-  event.preventDefault();
-  main.focus();
-  main.scrollIntoView();
-});
+frame(main);
 open();

@@ -102,7 +102,8 @@ export function duration(ms) {
 export function bytes(count) {
   if (count < 1e3) return `${count} B`;
   if (count < 1e6) return `${(count / 1e3).toFixed(0)} kB`;
-  return `${(count / 1e6).toFixed(1)} MB`;
+  if (count < 1e9) return `${(count / 1e6).toFixed(count < 1e8 ? 1 : 0)} MB`;
+  return `${(count / 1e9).toFixed(count < 1e10 ? 2 : 1)} GB`;
 }
 
 /** `top_k` as `Top k`. */

@@ -7,8 +7,8 @@ const AN = (word) => (/^[aeiou]/.test(word) ? `an ${word}` : `a ${word}`);
 const NOUN = { image: ["picture", "pictures"], audio: ["recording", "recordings"] };
 const nouns = (kind) => NOUN[kind] ?? ["file", "files"];
 
-/** A drop zone. `change` is called when its files change. Gives {element, get(), set(files), add(files), focus()}. */
-export function dropZone(field, isSubject, change) {
+/** A drop zone. `change` is called when its files change, `fail` with a problem of what was given. Gives {element, get(), set(files), add(files), focus()}. */
+export function dropZone(field, isSubject, change, fail) {
   const [one, several] = nouns(field.media);
   const noun = field.many ? several : AN(one);
   const ids = isSubject ? { zone: "drop", file: "file" } : { zone: `drop-${field.name}`, file: `file-${field.name}` };
@@ -60,8 +60,14 @@ export function dropZone(field, isSubject, change) {
     change();
   };
   const add = (list) => {
-    const wanted = [...list].filter((file) => file.size > 0 || file.type);
-    if (!wanted.length) return;
+    const wanted = [...list].filter((file) => file.size > 0);
+    if (!wanted.length) {
+      if (!list.length) return;
+      // What was chosen before is not what is meant now.
+      if (!field.many) set([]);
+      fail(new api.Problem({ title: "There is nothing in it", detail: `${list[0].name} has 0 bytes. Choose a file with ${AN(one)} in it.`, status: 422 }));
+      return;
+    }
     set(field.many ? [...files, ...wanted].slice(0, field.schema.maxItems ?? 1000) : wanted.slice(0, 1));
   };
 

@@ -24,7 +24,7 @@ export function buildForm(service, submit, fail) {
     const isSubject = field === subject;
     parts.set(
       field.name,
-      field.control === "media" ? dropZone(field, isSubject, () => changed(field)) : control({ ...field, isSubject }),
+      field.control === "media" ? dropZone(field, isSubject, () => changed(field), fail) : control({ ...field, isSubject }),
     );
   }
   const part = (field) => parts.get(field.name);

@@ -4,7 +4,7 @@ import { h, icon, command } from "./dom.js";
 import * as api from "./api.js";
 import { licenceBadges } from "./about.js";
 
-const STATES = { ready: "Ready", loading: "Loading", "no-model": "No model yet", failed: "Failed" };
+const STATES = { ready: "Ready", loading: "Loading", unloading: "Unloading", idle: "Not loaded", "no-model": "No model yet", failed: "Failed" };
 const SOON_MS = 4000;
 const LATER_MS = 30000;
 
@@ -122,6 +122,9 @@ function hero() {
   );
 }
 
+/** Whether the same request may fare better later: not where the request itself is at fault. */
+const isPassing = ({ status }) => !(status >= 400 && status < 500) || status === 408 || status === 429;
+
 /** A problem's title, detail and a way on. */
 export function problemWords(problem, again) {
   const line = commandIn(problem.message);
@@ -129,6 +132,6 @@ export function problemWords(problem, again) {
   retry.addEventListener("click", again);
   return [
     icon("alert"),
-    h("div", { class: "error-words" }, h("strong", { text: problem.title ?? "Something went wrong" }), h("p", { text: problem.message }), line ? command(line) : null, again ? retry : null),
+    h("div", { class: "error-words" }, h("strong", { text: problem.title ?? "Something went wrong" }), h("p", { text: problem.message }), line ? command(line) : null, again && isPassing(problem) ? retry : null),
   ];
 }

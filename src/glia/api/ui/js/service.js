@@ -30,7 +30,12 @@ export async function servicePage(main, name, signal) {
   document.title = `${service.name} · Glia`;
   const state = h("div", { class: "service-state" }, stateMark(service));
   const answer = answerPanel(service);
-  const form = buildForm(service, () => ask(), (problem) => answer.fail(problem, null));
+  const form = buildForm(service, () => ask(), (problem) => {
+    running?.abort();
+    running = null;
+    form.element.classList.remove("busy");
+    answer.fail(problem, null);
+  });
   const shell = snippets(service, form);
   shell.update(form.values());
   form.element.addEventListener("fieldchange", () => shell.update(form.values()));
@@ -168,7 +173,7 @@ function answerPanel(service) {
     clear();
     result.replaceChildren();
     error.hidden = false;
-    error.replaceChildren(...problemWords(problem, again && problem.status !== 422 ? again : null));
+    error.replaceChildren(...problemWords(problem, again));
   };
   rest();
   return { element, rest, wait, show, fail };

@@ -1,0 +1,70 @@
+"""Tune: find out how a model is best run on this machine, on its example and on pictures to compare with."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+from glia.core.errors import GliaError, InputError
+from glia.core.settings import Settings
+from glia.core.task import Request
+from glia.data.image import Image
+from glia.evaluate.examples import read_encoded
+from glia.runtime.directory import Directory, Resolved
+from glia.runtime.plan import Plans, read_plans
+from glia.runtime.service import example_request
+from glia.runtime.tuning import Progress, Subject, tune
+from glia.store.guard import guard_pictures
+
+
+def tune_service(name: str, settings: Settings, progress: Progress, data: Path | None = None) -> Plans:
+    """Measure the models that answer a service or bear a name; what was found is kept, and returned.
+
+    `data`: a folder or an npz of the user's own files, to calibrate int8 with (half of them) and to compare candidates
+    on (the other half); without it candidates are compared on the photos in the package, and int8 is not tried.
+    Raises InputError where there is nothing to measure with, and GliaError.
+    """
+    directory = Directory(settings)
+    resolved = directory.resolve(name)
+    if not resolved.models:
+        raise InputError(f"{name} runs no network, so there is nothing to tune.")
+    own = list(_requests(resolved, read_encoded(data))) if data else []
+    request = example_request(resolved, directory.store) or next(iter(own), None)
+    if request is None:
+        raise InputError(
+            f"{resolved.card.id} has no example on its card to measure with. Give some input: glia tune {name} --data F"
+        )
+    if own:
+        subject = Subject(request, "the card's example", guard=own[1::2], calibration=own[::2])
+    else:
+        subject = Subject(request, "the card's example", guard=list(_guard(resolved)))
+    return tune(resolved, subject, settings, progress)
+
+
+def tune_on_arrival(name: str, settings: Settings, progress: Progress) -> Plans | None:
+    """The same for a model that was just stored; None where it is tuned already, or cannot be."""
+    resolved = Directory(settings).resolve(name)
+    if read_plans(settings.home, resolved.card) is not None:
+        return None
+    try:
+        return tune_service(name, settings, progress)
+    except InputError:
+        return None
+
+
+def _guard(resolved: Resolved) -> Iterator[Request]:
+    """The package's photos as requests; none where the subject is no picture, or more than a picture is needed."""
+    kind = resolved.contract.subject_media
+    if kind is None or (not issubclass(Image, kind) and not issubclass(kind, Image)):
+        return iter(())
+    return _requests(resolved, (picture.data for picture in guard_pictures()))
+
+
+def _requests(resolved: Resolved, files: Iterator[bytes] | Sequence[bytes]) -> Iterator[Request]:
+    """Files as requests, each its subject alone; those that the task refuses are left out."""
+    contract = resolved.contract
+    for data in files:
+        try:
+            yield contract.request({contract.subject: [data] if contract.is_many(contract.subject) else data})
+        except GliaError:
+            continue
