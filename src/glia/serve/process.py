@@ -58,7 +58,7 @@ class ReplicaProcess:
         self._ids = itertools.count(1)
         self._answers: dict[int, asyncio.Queue[Frame]] = {}
         self._executing: dict[int, asyncio.TimerHandle | None] = {}
-        """Requests that hold a lane, with the timer of those whose caller has left."""
+        """Requests that were sent, in that order, with the timer of those whose caller has left."""
         self._lanes = Lanes(self.lanes)
         self._retiring = False
         self._quiet = asyncio.Event()
@@ -139,13 +139,14 @@ class ReplicaProcess:
 
     @property
     def waiting(self) -> int:
-        """Requests that wait for a lane."""
-        return self._lanes.waiting
+        """Requests that wait for a lane, here or in the replica."""
+        asked = sum(left is None for left in self._executing.values())
+        return self._lanes.waiting + max(0, asked - self.lanes)
 
     @property
     def executing(self) -> int:
         """Requests that hold a lane."""
-        return len(self._executing)
+        return min(len(self._executing), self.lanes)
 
     @property
     def serves(self) -> bool:
@@ -166,7 +167,7 @@ class ReplicaProcess:
 
         Raises GliaError; TimeoutError past the deadline; Gone where the replica ended while the request was queued.
         """
-        if not self._lanes.take_at_once():
+        if not self._lanes.take_at_once(background):
             async with asyncio.timeout_at(deadline):
                 await self._lanes.take(background)
         id = next(self._ids)
@@ -198,6 +199,8 @@ class ReplicaProcess:
             while True:
                 async with asyncio.timeout_at(deadline):
                     frame = await answers.get()
+                if frame.kind == "gone":
+                    raise Gone
                 if frame.kind == "error":
                     raise from_problem(frame.body["problem"])
                 yield frame
@@ -232,8 +235,10 @@ class ReplicaProcess:
         """Nothing more will come: tell those who wait for an answer, and wake those who wait for a lane."""
         self.alive = False
         self._writer.close()
-        for answers in self._answers.values():
-            answers.put_nowait(Frame(0, "error", {"problem": why.problem()}))
+        # Lanes take requests in the order in which they were sent, so what comes after the first few was not begun.
+        unbegun = set(list(self._executing)[self.lanes :])
+        for id, answers in self._answers.items():
+            answers.put_nowait(Frame(0, "gone") if id in unbegun else Frame(0, "error", {"problem": why.problem()}))
         for id in list(self._executing):
             self._finish(id)
 
