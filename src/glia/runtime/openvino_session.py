@@ -13,6 +13,7 @@ from jaxtyping import Shaped
 
 from glia.core.errors import StoreError
 from glia.core.session import Tensors, TensorSpec
+from glia.runtime.machine import cores
 from glia.runtime.onnx_session import refused
 
 _HINTS = {"fp32": "f32", "bf16": "bf16", "fp16": "f16", "int8": "f32"}
@@ -49,10 +50,13 @@ class OpenVinoSession:
         core = ov.Core()
         if cache is not None:
             core.set_property({"CACHE_DIR": str(cache)})
+        # A run is handed to a stream's own thread, and a lane sleeps meanwhile: more lanes than cores fill the gaps,
+        # more streams than cores would only hold memory.
+        streams = max(1, min(lanes, cores() // max(1, threads)))
         options = {
             "INFERENCE_PRECISION_HINT": _HINTS[precision],
-            "NUM_STREAMS": lanes,
-            "INFERENCE_NUM_THREADS": lanes * threads,
+            "NUM_STREAMS": streams,
+            "INFERENCE_NUM_THREADS": streams * threads,
             "ENABLE_CPU_PINNING": False,
         }
         try:

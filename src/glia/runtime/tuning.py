@@ -28,7 +28,7 @@ from glia.store.disk import locked, replace_file
 from glia.store.store import Store
 
 ROUNDS = 3
-SLICE_S = 0.4
+SLICE_S = 0.5
 """How long one plan is measured in one round [s]; rounds are interleaved, since a machine's speed drifts."""
 CLOSE = 0.85
 """Formats at least this fast, as a share of the fastest, are also tried with other lanes, threads and batches."""
@@ -57,7 +57,7 @@ def tune(resolved: Resolved, subject: Subject, settings: Settings, progress: Pro
     """
     bench = _Bench(resolved, subject, Store(settings.home))
     formats = list(_formats())
-    bench.total = len(formats) + 1 + ROUNDS * (len(formats) + 3)
+    bench.total = len(formats) + 1 + ROUNDS * (len(formats) + 4)
     bench.progress = progress
     with tempfile.TemporaryDirectory(prefix="glia-tune-") as temporary:
         entries = bench.judged(formats, Path(temporary))
@@ -211,7 +211,10 @@ class _Bench:
 def _variations(plan: Plan) -> list[Plan]:
     """The same format with other lanes, threads and batches."""
     count = cores()
-    shapes = [(count + count // 2, 1)] if count > 1 else []
+    shapes = [
+        (count + -(-count // 2), 1),
+        (2 * count, 1),
+    ]  # a lane that waits for a runtime's thread leaves a core idle
     while count > 1:
         count = (count + 1) // 2
         shapes.append((count, -(-cores() // count)))
