@@ -63,3 +63,16 @@ def test_starting_again_replaces_the_first_and_keeps_the_level(lines: Callable[[
     logging.getLogger("glia.serve").error("loud")
     assert lines().count("\n") == 1
     assert logging.getLogger("glia").propagate is False
+
+
+def test_gathered_lines_wait_for_a_warning_or_until_they_are_asked_for(lines: Callable[[], str]) -> None:
+    write = start_log("info", "text", gathered=True)
+    log = logging.getLogger("glia.test")
+    log.info("first")
+    assert lines() == ""
+    write()
+    assert "first" in lines()
+    log.info("second")
+    log.warning("third")
+    text = lines()
+    assert text.index("second") < text.index("third")

@@ -6,6 +6,7 @@ import asyncio
 import errno
 import logging
 import socket
+from collections.abc import Callable
 from types import FrameType
 
 import click
@@ -27,9 +28,10 @@ log = logging.getLogger("glia.serve")
 class Server(uvicorn.Server):
     """Says when it is ready; on SIGTERM stays up, refusing new requests, until the running ones are answered."""
 
-    def __init__(self, config: uvicorn.Config, drain_s: float) -> None:
-        """`drain_s`: how long stopping may take."""
+    def __init__(self, config: uvicorn.Config, drain_s: float, write_log: Callable[[], None] = lambda: None) -> None:
+        """`drain_s`: how long stopping may take. `write_log`: called every now and then, and at the end."""
         super().__init__(config)
+        self._write_log = write_log
         self.drain_s = drain_s
         self._draining: asyncio.Task[None] | None = None
 
@@ -41,6 +43,12 @@ class Server(uvicorn.Server):
             host, port = sockets[0].getsockname()[:2]
             shown = f"[{host}]" if ":" in host else host
             print(f"ready http://{shown}:{port}", flush=True)  # noqa: T201  promised to whoever started us
+
+    async def on_tick(self, counter: int) -> bool:
+        """Ten times a second, says uvicorn; the log is written at every third."""
+        if counter % 3 == 0:
+            self._write_log()
+        return await super().on_tick(counter)
 
     def handle_exit(self, sig: int, frame: FrameType | None) -> None:
         """First signal drains, the second stops at once."""
@@ -99,7 +107,7 @@ def listen(host: str, port: int) -> socket.socket:
 )
 def serve_command(settings: Settings, fetch_starter: bool) -> None:
     """Serve every service: HTTP API and web page. Prints `ready http://HOST:PORT` when it answers."""
-    start_log(settings["log_level"], settings["log_format"])
+    write_log = start_log(settings["log_level"], settings["log_format"], gathered=True)
     keep_large_buffers_apart(1 << 20)
     with listen(settings["host"], settings["port"]) as sock:
         if fetch_starter:
@@ -118,7 +126,7 @@ def serve_command(settings: Settings, fetch_starter: bool) -> None:
             timeout_graceful_shutdown=2,
             timeout_keep_alive=30,
         )
-        Server(config, settings["drain_s"]).run([sock])
+        Server(config, settings["drain_s"], write_log).run([sock])
 
 
 def get_starter(settings: Settings) -> None:
