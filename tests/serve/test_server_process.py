@@ -6,7 +6,9 @@ import os
 import signal
 import socket
 import threading
+from collections import Counter
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -165,6 +167,24 @@ def test_the_memory_of_a_stopped_replica_is_given_back(serve: Callable[..., Serv
         after = settled()
     assert after < before * 1.25
     assert len([pid for pid in seen if is_running(pid)]) == 1
+
+
+def test_a_crowd_gets_answers_or_is_told_when_to_come_back(serve: Callable[..., Server], colours: Card) -> None:
+    server = serve("--queue", "4", "--lanes", "1")
+    objects = f"{server.url}/v1/services/objects"
+    photo = picture(size=(1500, 1500))
+    assert httpx.post(objects, content=photo, timeout=20).status_code == 200
+    with ThreadPoolExecutor(60) as crowd, httpx.Client(timeout=60, limits=httpx.Limits(max_connections=60)) as client:
+        answers = list(crowd.map(lambda _: client.post(objects, content=photo), range(180)))
+    counts = Counter(answer.status_code for answer in answers)
+    assert set(counts) == {200, 503}
+    for answer in answers:
+        if answer.status_code == 503:
+            assert answer.json()["code"] == "overloaded"
+            assert int(answer.headers["retry-after"]) >= 1
+        else:
+            assert answer.json()[0]["label"] == "red"
+    assert httpx.post(objects, content=photo, timeout=20).status_code == 200
 
 
 def test_unloading_by_http_leaves_the_memory_of_before(serve: Callable[..., Server], colours: Card) -> None:
