@@ -491,4 +491,12 @@ def test_tuning_without_anything_to_measure_with_says_what_to_give(
     assert run.status == 1
     assert "Give some input: glia tune objects --data" in run.err
     assert "Expected a folder of files, or an npz" in shell("tune", "objects", "--data", str(tmp_path / "none")).err
+    folder = tmp_path / "few"
+    folder.mkdir()
+    (folder / "one.png").write_bytes(picture())
+    (folder / "text.txt").write_text("no picture")
+    few = shell("tune", "objects", "--data", str(folder))
+    assert few.status == 1
+    assert "Expected at least 512 inputs" in few.err
+    assert "found 1 among 2 files" in few.err
     assert "runs no network" in shell("tune", "counting", *TASKS).err

@@ -99,6 +99,32 @@ def test_a_replica_in_a_crash_loop_is_backed_off_and_the_others_are_not(settings
     with_pool(settings, body)
 
 
+def test_a_death_under_load_is_counted_and_logged(settings: Settings, caplog: pytest.LogCaptureFixture) -> None:
+    async def body(pool: Pool, directory: Directory) -> None:
+        trouble = directory.resolve("trouble")
+        with pytest.raises(ReplicaDied):
+            await ask(pool, trouble, order="die")
+        assert await ask(pool, trouble, order="say:next") == "next"  # at once: the dead one is not yet waited for
+        assert pool.watch.deaths[trouble.key] == 1
+        assert [record.message for record in caplog.records] == ["replica ended"]
+
+    with caplog.at_level("ERROR", "glia.serve"):
+        with_pool(settings, body)
+
+
+def test_a_model_that_was_tuned_anew_is_loaded_anew(settings: Settings, colours: Card) -> None:
+    async def body(pool: Pool, directory: Directory) -> None:
+        objects = directory.resolve("objects")
+        old = await pool.replica(objects)
+        await pool.retain({objects.key})
+        assert is_running(old.pid)
+        tuned(settings, colours, Plan(batch=4, lanes=2))
+        await pool.retain({objects.key})
+        assert not is_running(old.pid)
+
+    with_pool(settings, body)
+
+
 def test_requests_of_people_go_before_those_of_batches(settings: Settings, tmp_path: Path) -> None:
     order: list[str] = []
 

@@ -11,6 +11,7 @@ from glia.core.task import Request
 from glia.data.image import Image
 from glia.evaluate.examples import read_encoded
 from glia.runtime.directory import Directory, Resolved
+from glia.runtime.guard import LEAST_N
 from glia.runtime.plan import Plans, read_plans
 from glia.runtime.service import example_request
 from glia.runtime.tuning import Progress, Subject, tune
@@ -28,7 +29,7 @@ def tune_service(name: str, settings: Settings, progress: Progress, data: Path |
     resolved = directory.resolve(name)
     if not resolved.models:
         raise InputError(f"{name} runs no network, so there is nothing to tune.")
-    own = list(_requests(resolved, read_encoded(data))) if data else []
+    own = _own(resolved, data) if data else []
     request = example_request(resolved, directory.store) or next(iter(own), None)
     if request is None:
         raise InputError(
@@ -39,6 +40,19 @@ def tune_service(name: str, settings: Settings, progress: Progress, data: Path |
     else:
         subject = Subject(request, "the card's example", guard=list(_guard(resolved)))
     return tune(resolved, subject, settings, progress)
+
+
+def _own(resolved: Resolved, data: Path) -> list[Request]:
+    """The user's inputs. Raises InputError where fewer than both halves need can be read."""
+    files = read_encoded(data)
+    found = list(_requests(resolved, files))
+    if len(found) < 2 * LEAST_N:
+        raise InputError(
+            f"Expected at least {2 * LEAST_N} inputs for {resolved.name} in {data} (half to calibrate int8, half to "
+            f"compare on), found {len(found)} among {len(files)} files. Give more, or leave --data out; "
+            "nothing was changed."
+        )
+    return found
 
 
 def tune_on_arrival(name: str, settings: Settings, progress: Progress) -> Plans | None:

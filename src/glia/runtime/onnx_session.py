@@ -100,12 +100,12 @@ class OnnxSession:
 
 
 def refused(
-    specs: tuple[TensorSpec, ...], tensors: Mapping[str, Shaped[np.ndarray, "..."]], error: Exception
+    specs: tuple[TensorSpec, ...], tensors: Mapping[str, Shaped[np.ndarray, "..."]], error: Exception, words: str = ""
 ) -> InputError:
     """What the graph takes, what came, and what the runtime said."""
     wanted = "; ".join(f"{spec.name} {spec.dtype} {list(spec.shape)}" for spec in specs)
     came = "; ".join(f"{name} {value.dtype} {list(value.shape)}" for name, value in tensors.items())
-    return InputError(f"The graph takes {wanted}; received {came}: {str(error).strip().splitlines()[0]}")
+    return InputError(f"The graph takes {wanted}; received {came}: {words or str(error).strip().splitlines()[0]}")
 
 
 def has_cuda() -> bool:

@@ -93,7 +93,7 @@ class OpenVinoSession:
                 spec.name: np.array(request.get_output_tensor(index).data) for index, spec in enumerate(self.outputs)
             }
         except Exception as error:
-            raise refused(self.inputs, tensors, error) from error
+            raise refused(self.inputs, tensors, error, str(error).strip().splitlines()[-1]) from error
 
     def facts(self) -> dict[str, Any]:
         """Runtime, provider, threads."""

@@ -18,6 +18,7 @@ from glia.core.settings import Settings
 from glia.core.task import Request
 from glia.runtime.directory import Resolved
 from glia.runtime.machine import cores
+from glia.runtime.plan import plan_for
 from glia.serve.backoff import Backoff
 from glia.serve.frames import Frame
 from glia.serve.memory import machine_bytes, read_memory
@@ -293,10 +294,14 @@ class Pool:
         return True
 
     async def retain(self, keys: Collection[str]) -> None:
-        """Stop the idle replicas that hold anything else: what they served is bound to other models, or gone."""
+        """Stop the idle replicas that hold anything else, bound no more or gone, and those that were tuned anew."""
         for replica in list(self._replicas.values()):
-            if replica.key not in keys and self._is_idle(replica):
+            if not self._is_idle(replica):
+                continue
+            if replica.key not in keys:
                 await self._leave(replica, "unloaded: nothing is served by it any more")
+            elif replica.plan != plan_for(replica.resolved.card, self.settings):
+                await self._leave(replica, "unloaded: it was tuned anew")
 
     async def _measure(self, replicas: Sequence[ReplicaProcess]) -> None:
         found = await asyncio.to_thread(lambda: [read_memory(replica.pid) for replica in replicas])

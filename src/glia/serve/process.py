@@ -269,7 +269,8 @@ class ReplicaProcess:
         if hasattr(self, "_listening"):
             if was_alive:
                 self._end(Draining(f"The server is stopping {self.resolved.name}; ask again in a moment."))
-            self._listening.cancel()
+                self._listening.cancel()
+            # One that ended by itself is about to be logged and counted: that must not be cut short.
             await asyncio.gather(self._listening, return_exceptions=True)
         await asyncio.to_thread(self._wait)
         if was_alive:

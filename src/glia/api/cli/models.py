@@ -232,7 +232,7 @@ def settings_command(settings: Settings, as_json: bool) -> None:
         return
     table = _table("setting", "value", "from", "what it does")
     for row in rows:
-        table.add_row(row["name"], str(row["value"]), row["from"], row["help"])
+        table.add_row(row["name"], escape(str(row["value"])), row["from"], escape(row["help"]))
     screen().print(table)
     side().print(f"Kept in {settings.file} as TOML; the environment's GLIA_* and flags go before.", style="dim")
 

@@ -46,6 +46,7 @@ def tune_command(settings: Settings, name: str, data: Path | None, as_json: bool
         screen().print(f"{provider}: {escape(verdict)}", style="dim", soft_wrap=True)
     best = plans.best(fp32=settings["precision"] == "fp32")
     side().print(f"{machine()['cpu']}, {machine()['cores']} cores: {best.plan.name if best else 'nothing passed'}")
+    side().print("A running server takes it up when the model is idle for some seconds, or loaded again.", style="dim")
 
 
 def arrive(name: str, settings: Settings) -> None:
@@ -75,13 +76,20 @@ def plans_table(plans: Plans) -> Table:
         table.add_column(column, no_wrap=True)
     best = plans.best()
     for one in plans.measured:
-        table.add_row(*_row(one), style="bold green" if one is best else ("" if one.passed else "dim"))
+        table.add_row(*_row(one, one is best), style="bold green" if one is best else ("" if one.passed else "dim"))
     return table
 
 
-def _row(one: Measured) -> tuple[str, ...]:
+def _row(one: Measured, chosen: bool) -> tuple[str, ...]:
     plan = one.plan
     speed = f"{one.per_second:.1f}" if one.per_second is not None else "-"
     alone = f"{one.latency_ms:.1f} ms" if one.latency_ms is not None else "-"
     shape = (str(plan.lanes), str(plan.threads), str(plan.batch) if plan.batch > 1 else "off")
-    return (plan.runtime, plan.provider, *shape, speed, alone, "passed" if one.passed else "rejected")
+    return (
+        plan.runtime,
+        plan.provider,
+        *shape,
+        speed,
+        alone,
+        "chosen" if chosen else "passed" if one.passed else "rejected",
+    )
