@@ -16,6 +16,7 @@ from rich.table import Table
 from glia.api.cli.options import screen, side, with_settings
 from glia.api.cli.tune import arrive
 from glia.api.describe import summary
+from glia.core.card import Card
 from glia.core.errors import GliaError, InputError
 from glia.core.settings import TABLE, Settings
 from glia.jobs import fetch as jobs
@@ -68,10 +69,19 @@ def fetch_command(settings: Settings, names: tuple[str, ...], service: str | Non
         raise InputError("Expected a name or --service. `glia catalog` lists what there is.")
     for name in wanted:
         card = fetch_with_bar(partial(jobs.fetch, name, settings), side())
-        answers = f", answers service {card.service}" if card.service else ""
-        side().print(f"{card.id} is in the store{answers}")
+        side().print(f"{card.id} is in the store{_part_of(card, settings)}")
         if not no_tune:
             arrive(name, settings)
+
+
+def _part_of(card: Card, settings: Settings) -> str:
+    """What a stored model does for its service."""
+    if not card.service:
+        return ""
+    first = ", ".join(Directory(settings).resolve(card.service).models.values())
+    if card.id in first.split(", "):
+        return f", answers service {card.service}"
+    return f"; {card.service} is answered by {first} (glia services bind {card.service} {card.name} changes that)"
 
 
 @click.command("catalog")
