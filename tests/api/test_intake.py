@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import socket
+import time
 from collections.abc import Callable
 from urllib.parse import urlsplit
 
@@ -60,3 +61,17 @@ def test_a_body_that_never_ends_is_given_up(serve: Callable[..., Server], colour
     assert answer.startswith(b"HTTP/1.1 408")
     assert b"received 3 bytes of it" in answer
     assert httpx.post(f"{server.url}/v1/services/objects", content=picture(), timeout=20).status_code == 200
+
+
+def test_a_head_that_never_ends_is_cut_off_and_answers_go_on(serve: Callable[..., Server], colours: Card) -> None:
+    server = serve("--deadline-s", "1")
+    place = urlsplit(server.url)
+    for said in (b"", b"POST /v1/services/objects HTTP/1.1\r\nHost:"):
+        with socket.create_connection((place.hostname, place.port), 20) as sock:
+            sock.sendall(said)
+            assert sock.recv(100) == b""
+    with httpx.Client() as client:  # one connection, kept, with pauses longer than a head may take
+        for _ in range(2):
+            assert client.post(f"{server.url}/v1/services/objects", content=picture()).status_code == 200
+            begun = time.monotonic()
+            until(lambda: time.monotonic() > begun + 1.2)  # noqa: B023

@@ -56,7 +56,12 @@ TABLE: tuple[Setting, ...] = (
     Setting("queue", 256, int, "Requests that may wait per service; more are answered 503."),
     Setting("deadline_s", 60, int, "Longest time a request may take [s]; a request may ask for less."),
     Setting("drain_s", 20, int, "Longest time that stopping waits for requests [s]."),
-    Setting("max_pending_mb", 1024, int, "Bodies received and not yet answered, all together [MB]; above it: 503."),
+    Setting(
+        "max_pending_mb",
+        0,
+        int,
+        "Bodies received and not yet answered, all together [MB]; above it: 503. 0: 1024, or an eighth of the memory.",
+    ),
     Setting("max_body_mb", 64, int, "Largest request body [MB]."),
     Setting("max_media_mb", 32, int, "Largest encoded picture or sound [MB]."),
     Setting("max_megapixels", 64, int, "Largest picture [megapixels], by its header."),

@@ -16,6 +16,7 @@ from glia.api.cli.models import fetch_with_bar
 from glia.api.cli.options import side, with_settings
 from glia.api.cli.tune import arrive
 from glia.api.http.app import build_app
+from glia.api.http.head import protocol
 from glia.core.errors import SettingError
 from glia.core.log import start_log
 from glia.core.settings import Settings
@@ -120,7 +121,7 @@ def serve_command(settings: Settings, fetch_starter: bool) -> None:
             root_path=f"/{root_path}" if root_path else "",
             log_config=None,
             access_log=False,
-            http="httptools",
+            http=protocol(settings["deadline_s"]),
             lifespan="on",
             server_header=False,
             timeout_graceful_shutdown=2,

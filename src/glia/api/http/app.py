@@ -38,6 +38,7 @@ from glia.core.task import Request as TaskRequest
 from glia.data.limits import apply_limits
 from glia.runtime.directory import Directory, Resolved
 from glia.serve.frames import Frame
+from glia.serve.memory import machine_bytes
 from glia.serve.pool import Pool
 
 log = logging.getLogger("glia.http")
@@ -248,7 +249,8 @@ def build_app(settings: Settings) -> Starlette:
         await asyncio.gather(*beside, return_exceptions=True)
         await door.pool.stop()
 
-    intake = Intake(settings["max_pending_mb"] << 20, settings["deadline_s"])
+    pending = settings["max_pending_mb"] << 20 or min(1 << 30, machine_bytes() // 8)
+    intake = Intake(pending, settings["deadline_s"])
     middleware = [Middleware(Guard, api_key=settings["api_key"], intake=intake)]
     origins = [origin.strip() for origin in settings["cors_origins"].split(",") if origin.strip()]
     if origins:
