@@ -53,7 +53,7 @@ def config(name: str, facts: Mapping[str, Any], lanes: int, pictures: bool) -> d
     return {
         "name": name,
         "platform": PLATFORM,
-        "backend": "onnxruntime",
+        "backend": str(facts.get("runtime", "onnxruntime")).partition(" ")[0],
         "version_policy": {"latest": {"num_versions": 1}},
         "max_batch_size": MOST_ROWS if batched else 0,
         "input": inputs,
