@@ -30,15 +30,15 @@ def tune_service(name: str, settings: Settings, progress: Progress, data: Path |
     if not resolved.models:
         raise InputError(f"{name} runs no network, so there is nothing to tune.")
     own = _own(resolved, data) if data else []
-    request = example_request(resolved, directory.store) or next(iter(own), None)
+    example = example_request(resolved, directory.store)
+    request = example or next(iter(own), None)
     if request is None:
         raise InputError(
             f"{resolved.card.id} has no example on its card to measure with. Give some input: glia tune {name} --data F"
         )
-    if own:
-        subject = Subject(request, "the card's example", guard=own[1::2], calibration=own[::2])
-    else:
-        subject = Subject(request, "the card's example", guard=list(_guard(resolved)))
+    words = "the card's example" if example else "the first input given"
+    guard = own[1::2] if own else list(_guard(resolved))
+    subject = Subject(request, words, guard=guard, calibration=own[::2])
     return tune(resolved, subject, settings, progress)
 
 

@@ -35,6 +35,7 @@ class Service:
         self.card = card
         self.sessions = sessions
         self.contract = task.contract(card)
+        self._batchers = [session for session in sessions.values() if isinstance(session, Batcher)]
 
     def predict(self, x: Request) -> Any:
         """The answer; items of a task that yields are dropped."""
@@ -47,13 +48,12 @@ class Service:
 
     def stream(self, x: Request) -> Generator[Any, None, Any]:
         """Items as they come; the generator returns the answer. Raises GliaError."""
-        batchers = [session for session in self.sessions.values() if isinstance(session, Batcher)]
-        for batcher in batchers:
+        for batcher in self._batchers:
             batcher.enter()
         try:
             return (yield from self._stream(x))
         finally:
-            for batcher in batchers:
+            for batcher in self._batchers:
                 batcher.leave()
 
     def _stream(self, x: Request) -> Generator[Any, None, Any]:

@@ -77,7 +77,7 @@ class Replica:
             directory = Directory(settings)
             resolved = directory.resolve_models(frame.body["service"], frame.body["models"])
             plan = Plan(**frame.body["plan"])
-            self._service = _load(resolved, directory.store, plan)
+            self._service = load_as_planned(resolved, directory.store, plan)
             example = example_request(resolved, directory.store)
         except Exception as error:  # noqa: BLE001  the worker's edge: the front must hear of it
             self._send_error(frame.id, error)
@@ -178,7 +178,7 @@ class Replica:
         self._send(Frame(id, "error", {"problem": error.problem()}))
 
 
-def _load(resolved: Resolved, store: Store, plan: Plan) -> Service:
+def load_as_planned(resolved: Resolved, store: Store, plan: Plan) -> Service:
     """Load as planned; where that cannot be done any more (a library is gone, a file), in fp32, and say so."""
     try:
         return load(resolved, store, plan)
