@@ -30,7 +30,7 @@ def make(name: str) -> str:
     """Make the environment if it is not there; what went wrong, or nothing."""
     folder = VENVS / name
     wanted = [*PACKAGES[name], *(() if name in ("glia", "plot") else COMMON)]
-    stamp, wording = folder / ".installed", " ".join(wanted)
+    stamp, wording = folder / ".installed", f"{folder}: {' '.join(wanted)}"  # one that was moved does not work
     if name == "glia":
         wording += (ROOT / "pyproject.toml").read_text()
     if stamp.exists() and stamp.read_text() == wording:
