@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Protocol, runtime_checkable
 
@@ -16,6 +16,21 @@ IR_VERSION = 8
 
 
 @dataclass(frozen=True)
+class Layer:
+    """A row of the table that explains an import: a layer of the foreign network, and what became of it."""
+
+    name: str
+    kind: str
+    """What its framework calls it."""
+    nodes: tuple[str, ...]
+    """ONNX operators, in their order; none where it was folded into another or into a constant."""
+    shape: tuple[int | str | None, ...]
+    """Of its last node's output: numbers, names of open dimensions, None where unknown."""
+    parameters: int
+    """Numbers that were learned."""
+
+
+@dataclass(frozen=True)
 class ImportedGraph:
     """A network as ONNX. `inputs` and `outputs` map the names that tasks use to the graph's; `notes` are for people."""
 
@@ -23,6 +38,9 @@ class ImportedGraph:
     inputs: dict[str, str]
     outputs: dict[str, str]
     notes: tuple[str, ...] = ()
+    layers: tuple[Layer, ...] = ()
+    known: Mapping[str, Any] = field(default_factory=dict)
+    """What the files say for the card: labels, mean, std, colour, size; absent where they say nothing."""
 
 
 @runtime_checkable
