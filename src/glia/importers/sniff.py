@@ -11,7 +11,7 @@ import glia.importers as room
 from glia.core.errors import ImportFailed
 from glia.importers.importer import Importer
 
-HEAD_BYTES = 4096
+HEAD_BYTES = 1 << 16
 
 
 def importers() -> dict[str, Importer]:
