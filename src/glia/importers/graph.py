@@ -151,7 +151,7 @@ class GraphWriter:
         """A 1-D constant of int64: axes, shapes, pads."""
         return self.constant(hint, np.array(values, np.int64))
 
-    def scalar(self, hint: str, value: float, dtype: Any = np.float32) -> str:
+    def scalar(self, hint: str, value: float | int, dtype: Any = np.float32) -> str:
         """A constant without axes."""
         return self.constant(hint, np.array(value, dtype))
 
@@ -255,8 +255,8 @@ class GraphWriter:
         graph = helper.make_graph(
             [node],
             "constant",
-            [helper.make_value_info(name, None) for name in feeds],  # type: ignore[arg-type]
-            [helper.make_value_info(name, None) for name in node.output],  # type: ignore[arg-type]
+            [helper.make_value_info(name, onnx.TypeProto()) for name in feeds],
+            [helper.make_value_info(name, onnx.TypeProto()) for name in node.output],
         )
         try:
             evaluator = ReferenceEvaluator(helper.make_model(graph, opset_imports=_OPSETS, ir_version=IR_VERSION))

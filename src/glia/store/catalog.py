@@ -59,7 +59,7 @@ class Entry(Sheet):
     starter: bool = Field(False, description="Whether the first start fetches it, to answer its service.")
     licence: Licence
     source: str = Field(description="The page or paper that the network comes from.")
-    format: Literal["onnx", "pytorch"]
+    format: str = Field(pattern=NAME_PATTERN, description="Of an importer.")
     options: dict[str, Any] = Field(default_factory=dict, description="Handed to the importer.")
     inputs: dict[str, str] = Field(default_factory=dict, description="The task's name of a tensor to the graph's.")
     outputs: dict[str, str] = Field(default_factory=dict)
