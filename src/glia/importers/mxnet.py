@@ -223,7 +223,7 @@ class _Network:
             if node.op == "Deconvolution" and weights is not None and weights.ndim > 2:
                 return (1, weights.shape[0], *[0] * (weights.ndim - 2))
             if node.op == "FullyConnected" and weights is not None and weights.ndim == 2:
-                return (1, weights.shape[1])
+                return (1, weights.shape[1]) if node.flag("flatten", True) else ()
             if (node.op in RULES and len(node.inputs) == 1) or node.op.startswith("BatchNorm"):
                 followed.add(place)
         return ()

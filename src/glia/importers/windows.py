@@ -104,7 +104,7 @@ def resize(graph: GraphWriter, tensor: str, sizes: Sequence[int], hint: str = ""
     return scale(graph, tensor, [_ratio(a, b) for a, b in zip(old, sizes, strict=True)], hint, **how)
 
 
-def scale(graph: GraphWriter, tensor: str, factors: Sequence[float], hint: str = "", **how: str) -> str:
+def scale(graph: GraphWriter, tensor: str, factors: Sequence[int | float], hint: str = "", **how: str) -> str:
     """The axes behind the second, so many times larger."""
     scales = graph.constant("scales", np.array([1, 1, *factors], np.float32))
     return graph.node("Resize", [tensor, "", scales], hint, **how)

@@ -53,12 +53,16 @@ class Node:
         """An option as a yes or no."""
         return self.text(key, str(default)).lower() in ("true", "1")
 
-    def numbers(self, key: str, default: Sequence[float] = ()) -> list[float]:
+    def numbers(self, key: str, default: Sequence[int | float] = ()) -> list[float]:
         """All numbers in an option: of "(2, 2)", "[2,2]" or "2"; the default where it is absent or None."""
         words = self.text(key, "None")
-        return [float(word) for word in _NUMBER.findall(words)[:64]] if words != "None" else list(default)
+        return (
+            [float(word) for word in _NUMBER.findall(words)[:64]]
+            if words != "None"
+            else [float(value) for value in default]
+        )
 
-    def number(self, key: str, default: float) -> float:
+    def number(self, key: str, default: int | float) -> float:
         """An option as a finite number. Raises ImportFailed."""
         found = self.numbers(key, [default])
         if len(found) != 1 or not np.isfinite(found[0]):
