@@ -214,11 +214,12 @@ def _known(model: Any, network: Network, given: Given) -> tuple[dict[str, Any], 
     """What the files say of preprocessing and labels."""
     known: dict[str, Any] = {}
     notes = []
-    declared = next((sizes for sizes in network.inputs.values() if sizes is not None), None)
-    if declared is not None and len(declared) == 4:
-        known["size"] = [declared[2], declared[3]]
-    elif network.transform.get("height") and network.transform.get("width"):
-        known["size"] = [network.transform["height"], network.transform["width"]]
+    dims = [dim.dim_value for dim in model.graph.input[0].type.tensor_type.shape.dim]
+    declared = next((sizes for sizes in network.inputs.values() if sizes is not None), None) or ()
+    sizes = dims[2:] if len(dims) == 4 and all(dims[2:]) else list(declared[2:]) if len(declared) == 4 else []
+    sizes = sizes or [network.transform.get(key, 0) for key in ("height", "width")]
+    if all(sizes):
+        known["size"] = sizes
     if network.transform.get("mean"):
         known["mean"] = list(network.transform["mean"])
     if given.mean is not None:

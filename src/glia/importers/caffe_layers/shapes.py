@@ -119,9 +119,12 @@ def _reshape(build: Build, x: str, new: Sequence[Dim]) -> str:
             sizes.append(-1)
     if sizes.count(-1) > 1:
         raise ImportFailed("several of its sizes are open. Give the option input_size")
-    known = [size for size in old if isinstance(size, int)]
-    if len(known) == len(old) and -1 not in sizes and prod(sizes) != prod(known):
-        raise ImportFailed(f"it makes {sizes} out of {known}, which has another number of elements")
+    copied = 1 if sizes[:1] == [0] else 0
+    known = [size for size in old[copied:] if isinstance(size, int)]
+    if len(known) < len(old) - copied and min(sizes[copied:], default=0) > 0:
+        raise ImportFailed(f"it makes {sizes[copied:]} out of open sizes. Give the option input_size")
+    if len(known) == len(old) - copied and min(sizes[copied:], default=0) > 0 and prod(sizes[copied:]) != prod(known):
+        raise ImportFailed(f"it makes {sizes[copied:]} out of {known}, which has another number of elements")
     return build.graph.reshape(x, sizes, build.hint("Reshape"))
 
 

@@ -5,14 +5,14 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
-from jaxtyping import Float32
+from jaxtyping import Float64
 
 from glia.core.errors import ImportFailed
 from glia.importers.caffe_layers.rules import Build, rule
 from glia.importers.caffe_layers.schema import of
 from glia.importers.caffe_layers.weighted import standardised
 from glia.importers.faults import unsupported
-from glia.importers.graph import LIMIT_ELEMENTS
+from glia.importers.graph import FOLDED_ELEMENTS
 from glia.importers.windows import MAX_WINDOW, Window, pad_axes, pool, resize, scale
 
 MAX, AVE = range(2)
@@ -166,7 +166,7 @@ def prior_boxes(build: Build) -> str:
     if message.img_size or message.img_h or message.img_w:
         tall, wide = message.img_size or message.img_h, message.img_size or message.img_w
     shapes = _box_shapes(message)
-    if not shapes.size or rows * columns * len(shapes) * 8 > LIMIT_ELEMENTS or not tall or not wide:
+    if not shapes.size or rows * columns * len(shapes) * 8 > FOLDED_ELEMENTS or not tall or not wide:
         raise ImportFailed(f"it makes {len(shapes)} boxes at each of {rows} x {columns} places, which cannot be")
     down, right = (of(message, f"step_{axis}", message.step) for axis in "hw")
     down, right = down or tall / rows, right or wide / columns
@@ -186,7 +186,7 @@ def prior_boxes(build: Build) -> str:
     return build.constant("boxes", both)
 
 
-def _box_shapes(message: Any) -> Float32[np.ndarray, "boxes 2"]:
+def _box_shapes(message: Any) -> Float64[np.ndarray, "boxes 2"]:
     """Width and height of the boxes at each place, in SSD's order [px]."""
     ratios = [1.0]
     for ratio in message.aspect_ratio:

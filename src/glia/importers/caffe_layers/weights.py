@@ -15,7 +15,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from math import prod
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, Protocol, runtime_checkable
 
 import numpy as np
 from jaxtyping import Float32, UInt8
@@ -31,6 +31,7 @@ _RAW_TYPES = ("<f8", "<f4", "<f2")
 CODES = 256
 
 
+@runtime_checkable
 class Weights(Protocol):
     """The learned numbers of a network, by layer."""
 
