@@ -68,7 +68,7 @@ class GraphWriter:
         kind = helper.np_dtype_to_tensor_dtype(known.dtype or np.dtype(np.float32))
         self._nodes.append(helper.make_node("Identity", [tensor], [name], name=name))
         self._outputs.append(helper.make_tensor_value_info(name, kind, shown))
-        self._tensors[name] = known
+        self._tensors[name] = Known(known.dtype, known.shape)  # not the value: a constant would be written twice
 
     def constant(self, hint: str, value: Shaped[np.ndarray, "..."]) -> str:
         """Add an array; its type is kept."""
