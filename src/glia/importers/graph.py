@@ -70,7 +70,7 @@ class GraphWriter:
         kind = helper.np_dtype_to_tensor_dtype(known.dtype or np.dtype(np.float32))
         self._nodes.append(helper.make_node("Identity", [tensor], [name], name=name))
         self._outputs.append(helper.make_tensor_value_info(name, kind, shown))
-        self._tensors[name] = known
+        self._tensors[name] = Known(known.dtype, known.shape)  # no value: the Identity gives it
         return name
 
     def constant(self, hint: str, value: Shaped[np.ndarray, "..."]) -> str:
@@ -113,6 +113,10 @@ class GraphWriter:
         self.layers.append(Layer(name, kind, tuple(node.op_type for node in written), tuple(shape), count))
 
     # -- what is known -------------------------------------------------------------------------------------------------
+
+    def refine(self, tensor: str, shape: Sequence[int | str | None]) -> None:
+        """State the sizes of a tensor, where its importer knows more than inference: those of a computed `Expand`."""
+        self._tensors[tensor].shape = tuple(shape)
 
     def shape(self, tensor: str) -> Dims:
         """Sizes: numbers, names of open dimensions, None where unknown. Raises ImportFailed for an unknown rank."""
