@@ -16,11 +16,11 @@ from typing import Any
 
 from glia.core.errors import ImportFailed
 from glia.importers.importer import ImportedGraph, read_limited, refuse_unknown
+from glia.importers.tensorflow_ops.labels import MAX_LABEL_BYTES, labels_of, with_labels
 from glia.importers.tensorflow_ops.network import OPTIONS, Network, import_network
 from glia.importers.tensorflow_ops.nodes import SCHEMA, nodes_of
 
 MAX_FILE_BYTES = 2 << 30
-MAX_LABEL_BYTES = 4 << 20
 MAX_NAME = 4096
 
 
@@ -51,27 +51,6 @@ class TensorFlowGraph:
         nodes = nodes_of(SCHEMA.parse("GraphDef", data, path.name), path.name)
         found = import_network(Network(nodes, path.name), options)
         return {"model": with_labels(found, labels[0]) if labels else found}
-
-
-def labels_of(data: bytes) -> list[str]:
-    """The lines of a text; empty where it is none."""
-    try:
-        lines = [line.strip() for line in data.decode("utf-8").splitlines()]
-    except UnicodeDecodeError:
-        return []
-    return [line for line in lines if line] if all(line.isprintable() for line in lines) else []
-
-
-def with_labels(graph: ImportedGraph, labels: list[str]) -> ImportedGraph:
-    """The graph with its labels, where it has a score for each of them. Raises ImportFailed where it has not."""
-    counts = []
-    for output in graph.model.graph.output:
-        dims = output.type.tensor_type.shape.dim
-        counts.append(dims[-1].dim_value if dims else 0)
-    if len(labels) not in counts:
-        raise ImportFailed(f"The list has {len(labels)} labels, the outputs have {counts} numbers. Give the right one.")
-    known = {**graph.known, "labels": labels}
-    return ImportedGraph(graph.model, graph.inputs, graph.outputs, graph.notes, graph.layers, known)
 
 
 def _operator(head: bytes, size: int) -> str | None:

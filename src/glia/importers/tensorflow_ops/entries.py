@@ -195,6 +195,8 @@ def sized(entry: Entry, input_size: object, only: bool) -> Entry:
     if isinstance(given, int) and not isinstance(given, bool):
         given = [given, given]
     shape = entry.shape
+    if given is not None and not isinstance(input_size, Mapping) and not only:  # the size of the picture among others
+        given = given if shape is None or len(shape) in (3, 4) else None
     if given is not None:
         if not isinstance(given, list | tuple) or not all(map(_is_size, given)):
             raise ImportFailed(
