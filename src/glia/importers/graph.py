@@ -158,7 +158,7 @@ class GraphWriter:
         """A 1-D constant of int64: axes, shapes, pads."""
         return self.constant(hint, np.array(values, np.int64))
 
-    def scalar(self, hint: str, value: float, dtype: Any = np.float32) -> str:
+    def scalar(self, hint: str, value: int | float, dtype: Any = np.float32) -> str:
         """A constant without axes."""
         return self.constant(hint, np.array(value, dtype))
 

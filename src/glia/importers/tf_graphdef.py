@@ -59,12 +59,9 @@ def _operator(head: bytes, size: int) -> str | None:
     ONNX begins with a number, a SavedModel too; Caffe2's first field is a text, as its name, and its operators hold no
     name before the kind.
     """
-    at = 0
-    if head[:1] in (b"\x12", b"\x1a", b"\x22"):  # library and versions may come first
-        at = _skipped(head, at)
-    if head[at : at + 1] != b"\x0a":
+    if head[:1] != b"\x0a":
         return None
-    length, at = _varint(head, at + 1)
+    length, at = _varint(head, 1)
     if not 0 < length <= size - at:
         return None
     end = at + length
@@ -84,11 +81,6 @@ def _operator(head: bytes, size: int) -> str | None:
     fits = at >= end or not following or following in (b"\x1a", b"\x22", b"\x2a", b"\x32", b"\x3a")
     plain = operator.replace("_", "a").replace(">", "a").isalnum() and (operator[0].isupper() or operator[0] == "_")
     return operator if name.isprintable() and plain and fits else None
-
-
-def _skipped(head: bytes, at: int) -> int:
-    length, at = _varint(head, at + 1)
-    return at + max(length, 0)
 
 
 def _varint(head: bytes, at: int) -> tuple[int, int]:
