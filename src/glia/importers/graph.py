@@ -27,7 +27,8 @@ FOLDED_ELEMENTS = 1 << 24
 HINTED_ELEMENTS = 64
 """Integer constants up to this size are shown to shape inference: shapes, axes, pads."""
 LIMIT_ELEMENTS = 1 << 29
-NOT_FOLDED = {"RandomNormal", "RandomUniform", "RandomNormalLike", "RandomUniformLike", "Bernoulli", "Multinomial"}
+RANDOM = {"RandomNormal", "RandomUniform", "RandomNormalLike", "RandomUniformLike", "Bernoulli", "Multinomial"}
+NOT_FOLDED = RANDOM | {"DequantizeLinear"}  # quantised weights stay small, and runtimes look for the pattern
 _OPSETS = [helper.make_opsetid("", OPSET)]
 
 
@@ -47,7 +48,7 @@ class GraphWriter:
         self._tensors: dict[str, Known] = {}
         self._taken: dict[str, int] = {}
         self._parameters: set[str] = set()
-        """Constants of floats: what may have been learned."""
+        """Constants of floats, and arrays of bytes: what may have been learned."""
         self._counted: set[str] = set()
 
     # -- what is written -----------------------------------------------------------------------------------------------
@@ -60,22 +61,24 @@ class GraphWriter:
         self._tensors[name] = Known(dtype, tuple(shape))
         return name
 
-    def output(self, name: str, tensor: str, shape: Sequence[int | str | None] | None = None) -> None:
-        """Declare a tensor as an output called `name`; its shape is what is known of it, unless given."""
+    def output(self, name: str, tensor: str, shape: Sequence[int | str | None] | None = None) -> str:
+        """Declare a tensor as an output; its shape is what is known of it, unless given. The name it got: `name`, or
+        one like it where that is taken."""
         known = self._tensors[tensor]
         name = self._free(name)
         shown = shape if shape is not None else known.shape
         kind = helper.np_dtype_to_tensor_dtype(known.dtype or np.dtype(np.float32))
         self._nodes.append(helper.make_node("Identity", [tensor], [name], name=name))
         self._outputs.append(helper.make_tensor_value_info(name, kind, shown))
-        self._tensors[name] = Known(known.dtype, known.shape)  # not the value: a constant would be written twice
+        self._tensors[name] = Known(known.dtype, known.shape)  # no value: the Identity gives it
+        return name
 
     def constant(self, hint: str, value: Shaped[np.ndarray, "..."]) -> str:
         """Add an array; its type is kept."""
         name = self._free(hint)
         value = np.ascontiguousarray(value).reshape(np.shape(value))
         self._tensors[name] = Known(value.dtype, value.shape, value, _numbers(value))
-        if value.dtype.kind == "f":
+        if value.dtype.kind == "f" or (value.dtype.kind in "iu" and value.dtype.itemsize == 1 and value.ndim > 1):
             self._parameters.add(name)
         return name
 
@@ -110,6 +113,10 @@ class GraphWriter:
         self.layers.append(Layer(name, kind, tuple(node.op_type for node in written), tuple(shape), count))
 
     # -- what is known -------------------------------------------------------------------------------------------------
+
+    def refine(self, tensor: str, shape: Sequence[int | str | None]) -> None:
+        """State the sizes of a tensor, where its importer knows more than inference: those of a computed `Expand`."""
+        self._tensors[tensor].shape = tuple(shape)
 
     def shape(self, tensor: str) -> Dims:
         """Sizes: numbers, names of open dimensions, None where unknown. Raises ImportFailed for an unknown rank."""
@@ -151,7 +158,7 @@ class GraphWriter:
         """A 1-D constant of int64: axes, shapes, pads."""
         return self.constant(hint, np.array(values, np.int64))
 
-    def scalar(self, hint: str, value: float | int, dtype: Any = np.float32) -> str:
+    def scalar(self, hint: str, value: int | float, dtype: Any = np.float32) -> str:
         """A constant without axes."""
         return self.constant(hint, np.array(value, dtype))
 
@@ -255,8 +262,8 @@ class GraphWriter:
         graph = helper.make_graph(
             [node],
             "constant",
-            [helper.make_value_info(name, onnx.TypeProto()) for name in feeds],
-            [helper.make_value_info(name, onnx.TypeProto()) for name in node.output],
+            [onnx.ValueInfoProto(name=name) for name in feeds],
+            [onnx.ValueInfoProto(name=name) for name in node.output],
         )
         try:
             evaluator = ReferenceEvaluator(helper.make_model(graph, opset_imports=_OPSETS, ir_version=IR_VERSION))
