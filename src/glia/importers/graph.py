@@ -255,8 +255,8 @@ class GraphWriter:
         graph = helper.make_graph(
             [node],
             "constant",
-            [helper.make_value_info(name, None) for name in feeds],  # type: ignore[arg-type]
-            [helper.make_value_info(name, None) for name in node.output],  # type: ignore[arg-type]
+            [onnx.ValueInfoProto(name=name) for name in feeds],
+            [onnx.ValueInfoProto(name=name) for name in node.output],
         )
         try:
             evaluator = ReferenceEvaluator(helper.make_model(graph, opset_imports=_OPSETS, ir_version=IR_VERSION))
