@@ -202,11 +202,23 @@ def _functional(config: Config, depth: int) -> Network:
         if spec.name in found:
             raise ImportFailed(f"Two layers are called {spec.name}. The file is damaged.")
         found[spec.name] = Spec(spec.name, spec.kind, spec.config, calls, spec.inner, spec.wrapped, spec.module)
-    inputs, outputs = (tuple(refs(config.get(key))) for key in ("input_layers", "output_layers"))
+    inputs, outputs = (
+        tuple(_own_call_left_out(ref, found, entries) for ref in refs(config.get(key)))
+        for key in ("input_layers", "output_layers")
+    )
     if not inputs or not outputs:
         raise ImportFailed("A model names no inputs or no outputs. The file is damaged.")
     trainable = config.get("trainable", True) is not False
     return Network(str(config.get("name") or "model"), found, inputs, outputs, False, trainable)
+
+
+def _own_call_left_out(ref: Ref, found: Mapping[str, Spec], entries: list[Any]) -> Ref:
+    """Keras 3 counts the making of a model as its first call where it names outputs, and nowhere else."""
+    spec = found.get(ref.layer)
+    if spec is None or spec.inner is None or spec.inner.sequential or ref.node < 1:
+        return ref
+    is_new = any(isinstance(node, dict) for entry in entries for node in entry.get("inbound_nodes", []))
+    return Ref(ref.layer, ref.node - 1, ref.tensor) if is_new else ref
 
 
 def _call(node: object) -> Call:

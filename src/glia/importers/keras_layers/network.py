@@ -98,7 +98,7 @@ class Walk:
         if spec.kind == "TimeDistributed":
             return [self._each_step(applied)]
         rule = None
-        if ".ops" in spec.module:
+        if ".ops" in spec.module or (spec.kind in merging.OPERATIONS and spec.kind not in RULES):
             rule = merging.OPERATIONS.get(spec.kind)
         elif spec.kind in RULES:
             rule = RULES[spec.kind]
@@ -238,8 +238,9 @@ def build(
     outputs: list[str] = []
     try:
         outputs = walk.network(network, given, ())
-    except Missing:
-        pass
+    except Missing as error:
+        faults.check()
+        raise ImportFailed(f"{file}: {error.message}. The file is damaged.") from None
     faults.check()
     outputs = [scope.layout.last(handle) for handle in outputs]
     titles = {}

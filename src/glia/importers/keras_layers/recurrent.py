@@ -125,9 +125,12 @@ def _attributes(call: Applied, cell: Cell) -> dict[str, Any]:
 
 
 def run(
-    call: Applied, arrays: Sequence[Array], x: str, mask: str | None, backwards: bool, states: Sequence[str]
+    call: Applied, arrays: Sequence[Array], x: str, mask: str | None, backwards: bool, states: Sequence[str], zero: bool
 ) -> Outcome:
-    """One direction over x [n, t, in]; the outputs stand where their steps stand."""
+    """One direction over x [n, t, in]; the outputs stand where their steps stand.
+
+    Steps that do not count show the last output, or zeros where `zero` is set.
+    """
     graph = call.graph
     cell = _cell(call, arrays, graph.shape(x)[-1])
     first = graph.transpose(x, [1, 0, 2])
@@ -149,6 +152,9 @@ def run(
     ends = [graph.node("Squeeze", [state, graph.ints("axes", [0])]) for state in outputs[1:]]
     if mask is not None:
         rows = _spread(graph, rows, mask, backwards)
+        if zero or call.flag("zero_output_for_mask", False):
+            counted = graph.node("Cast", [mask], to=1)
+            rows = graph.node("Mul", [rows, graph.node("Unsqueeze", [counted, graph.ints("axes", [-1])])])
     return Outcome(rows, ends[0], ends)
 
 
@@ -223,7 +229,7 @@ def _mask(call: Applied) -> str | None:
 def _layer(call: Applied) -> str | list[str]:
     x, mask = _checked(call), _mask(call)
     backwards = call.flag("go_backwards", False)
-    got = run(call, call.weights, x, mask, backwards, _states(call))
+    got = run(call, call.weights, x, mask, backwards, _states(call), False)
     y = got.last
     if call.flag("return_sequences", False):
         y = _turned(call.graph, got.all) if backwards else got.all
@@ -256,7 +262,8 @@ def _bidirectional(call: Applied) -> str | list[str]:
     ]
     x, mask, states = _checked(sides[0]), _mask(call), _states(call)
     starts = [states[: len(states) // 2], states[len(states) // 2 :]]
-    got = [run(side, side.weights, x, mask, at == 1, starts[at]) for at, side in enumerate(sides)]
+    zero = call.scope.is_tf  # tf.keras and Keras 3 show zeros here, and only here
+    got = [run(side, side.weights, x, mask, at == 1, starts[at], zero) for at, side in enumerate(sides)]
     sequences = sides[0].flag("return_sequences", False)
     pair = [one.all if sequences else one.last for one in got]
     mode = call.config.get("merge_mode", "concat")
