@@ -92,7 +92,11 @@ def cases() -> list[Case]:
         return []
     found = list(_recorded())
     cnn = INTEROP / "dl4j-cnn-tf-simple"
-    found.append(Case("keras-h5", "dl4j-cnn-tf-simple", {"model": cnn / "cnn_tf_model.h5"}, "recorded", text_pair, tolerance=1e-4))
+    found.append(
+        Case(
+            "keras-h5", "dl4j-cnn-tf-simple", {"model": cnn / "cnn_tf_model.h5"}, "recorded", text_pair, tolerance=1e-4
+        )
+    )
     pair = {"config": cnn / "cnn_tf_config.json", "weights": cnn / "cnn_tf_weights.h5"}
     found.append(Case("keras-h5", "dl4j-cnn-tf-simple, two files", pair, "recorded", text_pair, tolerance=1e-4))
     folder = Path(tempfile.mkdtemp(prefix="glia-keras-"))
@@ -114,5 +118,7 @@ def cases() -> list[Case]:
         files = {"config": go / f"minimodel_{kind}.json", "weights": go / f"random_minimodel_{kind}_weights.hdf5"}
         found.append(Case("keras-h5", f"rocalphago-{kind}", files, "none"))
     for path in sorted(WEIGHTS.glob("*.h5")):
-        found.append(Case("keras-h5", f"ssrnet/{path.stem}", {"weights": path}, "none", options={"architecture": "ssr-net"}))
+        found.append(
+            Case("keras-h5", f"ssrnet/{path.stem}", {"weights": path}, "none", options={"architecture": "ssr-net"})
+        )
     return found

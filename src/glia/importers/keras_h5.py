@@ -80,13 +80,16 @@ def classes_of(graph: ImportedGraph) -> int | None:
 
 def _sorted(files: Mapping[str, Path]) -> tuple[list[Path], list[Path]]:
     """HDF5 files, and the others."""
-    stores, others = [], []
+    stores: list[Path] = []
+    others: list[Path] = []
     for path in files.values():
         try:
             with path.open("rb") as file:
                 (stores if file.read(len(MAGIC)) == MAGIC else others).append(path)
         except OSError as error:
-            raise ImportFailed(f"{path.name} cannot be read: {error.strerror}. Check the path and its rights.") from None
+            raise ImportFailed(
+                f"{path.name} cannot be read: {error.strerror}. Check the path and its rights."
+            ) from None
     return stores, others
 
 

@@ -15,6 +15,7 @@ from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
+from jaxtyping import Shaped
 
 from glia.core.errors import ImportFailed
 from glia.importers.architectures import Weights, check_shapes
@@ -65,7 +66,7 @@ class Writer:
         self.graph = GraphWriter("ssr-net")
         self.weights = weights
 
-    def constant(self, key: str) -> np.ndarray[Any, Any]:
+    def constant(self, key: str) -> Shaped[np.ndarray, "..."]:
         """An array as float32."""
         return self.weights[key].astype(np.float32)
 
@@ -113,7 +114,9 @@ class Writer:
         """Rows, columns, channels in a row, as Keras lays them."""
         return self.graph.node("Flatten", [self.graph.transpose(x, [0, 2, 3, 1])], axis=1)
 
-    def stage(self, s: str, x: str, stage: tuple[int, int, int | None, int, int], prediction: str) -> tuple[str, str, str]:
+    def stage(
+        self, s: str, x: str, stage: tuple[int, int, int | None, int, int], prediction: str
+    ) -> tuple[str, str, str]:
         """Probabilities, shifts and stretch of one stage."""
         number, _, pool, conv, dense = stage
         rows = []
@@ -155,10 +158,10 @@ class SSRNet:
                 p, eta, delta = writer.stage(s[stage[1]], x[stage[1]], stage, prediction)
                 places = graph.constant("places", np.arange(count, dtype=np.float32)[None])
                 shifted = graph.node("Add", [graph.node("Mul", [eta, graph.scalar("lambda", local)]), places])
-                summed = graph.node(
-                    "ReduceSum", [graph.node("Mul", [shifted, p]), graph.ints("axes", [1])], keepdims=1
+                summed = graph.node("ReduceSum", [graph.node("Mul", [shifted, p]), graph.ints("axes", [1])], keepdims=1)
+                wider = graph.node(
+                    "Add", [graph.node("Mul", [delta, graph.scalar("lambda", stretch)]), graph.scalar("one", 1)]
                 )
-                wider = graph.node("Add", [graph.node("Mul", [delta, graph.scalar("lambda", stretch)]), graph.scalar("one", 1)])
                 bin_width = graph.node("Mul", [wider, graph.scalar("bins", count)])
                 width = graph.node("Mul", [width, bin_width]) if width else bin_width
                 term = graph.node("Div", [summed, width])

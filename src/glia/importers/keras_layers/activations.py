@@ -228,7 +228,7 @@ IDENTITIES = [
     "RandomContrast", "RandomBrightness", "RandomTranslation", "RandomErasing", "Identity",
 ]  # fmt: skip
 
-LAYERS: dict[str, Rule] = {
+LAYERS: dict[str, Callable[[Applied], str]] = {
     "Activation": _activation,
     "ReLU": _relu,
     "LeakyReLU": _leaky_relu,
@@ -238,7 +238,7 @@ LAYERS: dict[str, Rule] = {
     "PReLU": _prelu,
     "ParametricSoftplus": _parametric_softplus,
 }
-RULES: dict[str, Rule] = LAYERS | dict.fromkeys(IDENTITIES, same)
+RULES: dict[str, Rule] = {**LAYERS, **dict.fromkeys(IDENTITIES, same)}
 
 RECURRENT: dict[str, tuple[str, dict[str, float]]] = {
     "tanh": ("Tanh", {}),
@@ -262,5 +262,3 @@ def recurrent(scope: Scope, setting: object) -> tuple[str, dict[str, float]]:
     if not isinstance(setting, str) or setting not in RECURRENT:
         raise unsupported(f"the activation {str(setting)[:100]!r} in a recurrent layer")
     return RECURRENT[setting]
-
-

@@ -98,7 +98,8 @@ def read_layer(value: object, depth: int = 0) -> Spec:
     kind, config = entry.get("class_name"), entry.get("config", {})
     if not isinstance(kind, str):
         raise ImportFailed(f"Expected the class of a layer, received {str(kind)[:100]!r}. The file is damaged.")
-    inner, wrapped = None, ()
+    inner: Network | None = None
+    wrapped: tuple[Spec, ...] = ()
     if kind in NETWORKS:
         inner = read_network(entry, depth + 1)
         name = entry.get("name") or inner.name
@@ -147,7 +148,7 @@ def _sequential(config: object, model: Config, depth: int) -> Network:
 def _merge_first(merge: Spec, found: dict[str, Spec], depth: int) -> tuple[str, tuple[Ref, ...]]:
     """Keras 1: a Sequential model that begins where others meet. Their layers join the chain's."""
     inputs: list[Ref] = []
-    ends = []
+    ends: list[Ref] = []
     for entry in merge.config["layers"]:
         branch = read_network(entry, depth + 1)
         for spec in branch.layers.values():

@@ -124,7 +124,9 @@ def _separable(rank: int) -> Rule:
         if pointwise.shape[0] == out and pointwise.shape[1] == channels and _is_old(call):
             pointwise = pointwise.transpose(*range(2, rank + 2), 1, 0)
         if pointwise.shape != (*(1,) * rank, channels, out):
-            raise ImportFailed(f"its pointwise kernel has the shape {list(pointwise.shape)}, expected {channels} to {out}")
+            raise ImportFailed(
+                f"its pointwise kernel has the shape {list(pointwise.shape)}, expected {channels} to {out}"
+            )
         spread = call.graph.node(
             "Conv",
             [x, weight],

@@ -13,14 +13,15 @@ MODES = {"sum": "Add", "mul": "Mul", "max": "Max", "min": "Min"}
 
 
 def _fold(op: str) -> Rule:
-    def rule(call: Applied) -> str:
-        handles = _operands(call)
-        y = handles[0]
-        for handle in handles[1:]:
-            y = call.layout.pair(op, y, handle)
-        return y
+    return lambda call: _folded(call, op)
 
-    return rule
+
+def _folded(call: Applied, op: str) -> str:
+    """All inputs, one after the other."""
+    y, *others = _operands(call)
+    for handle in others:
+        y = call.layout.pair(op, y, handle)
+    return y
 
 
 def _operands(call: Applied) -> list[str]:
@@ -35,25 +36,33 @@ def _operands(call: Applied) -> list[str]:
             raise unsupported(f"the operand {str(value)[:100]!r}")
     if not found:
         raise ImportFailed("It has no input. The file is damaged.")
-    ranks = {len(call.layout.shape(handle)) for handle in found} - {0}
-    if len(ranks) > 1 and call.spec.kind in {"Add", "Multiply", "Average", "Maximum"} and not call.spec.module:
-        raise unsupported(f"joining tensors of {sorted(ranks)} axes")
+    ranks = [len(call.layout.shape(handle)) for handle in found]
+    if len(set(ranks)) > 1 and ".ops" not in call.spec.module and call.spec.kind != "TFOpLambda":
+        return [_widened(call, handle, max(ranks) - rank) for handle, rank in zip(found, ranks, strict=True)]
     return found
 
 
+def _widened(call: Applied, handle: str, count: int) -> str:
+    """With so many axes more behind the batch: so Keras' layers join tensors of different ranks."""
+    if not count or not call.layout.shape(handle):
+        return handle
+    return call.graph.node("Unsqueeze", [call.plain(handle), call.graph.ints("axes", list(range(1, count + 1)))])
+
+
 def _average(call: Applied) -> str:
-    handles = call.handles
-    return times(call.scope, _fold("Add")(call), 1 / len(handles)) if len(handles) > 1 else handles[0]  # type: ignore[arg-type]
+    return times(call.scope, _folded(call, "Add"), 1 / len(call.handles))
 
 
 def _two(op: str) -> Rule:
-    def rule(call: Applied) -> str:
-        operands = _operands(call)
-        if len(operands) != 2:
-            raise ImportFailed(f"it takes 2 inputs, received {len(operands)}")
-        return call.layout.pair(op, operands[0], operands[1])
+    return lambda call: _paired(call, op)
 
-    return rule
+
+def _paired(call: Applied, op: str) -> str:
+    """The first input and the second."""
+    operands = _operands(call)
+    if len(operands) != 2:
+        raise ImportFailed(f"it takes 2 inputs, received {len(operands)}")
+    return call.layout.pair(op, operands[0], operands[1])
 
 
 def _concatenate(call: Applied) -> str:
@@ -98,7 +107,7 @@ def _merge(call: Applied) -> str:
     """Keras 1: the way of joining is a setting."""
     mode = call.text("mode", "sum")
     if mode in MODES:
-        return _fold(MODES[mode])(call)  # type: ignore[return-value]
+        return _folded(call, MODES[mode])
     if mode == "ave":
         return _average(call)
     if mode == "concat":
@@ -128,7 +137,7 @@ def _binary(op: str) -> Rule:
         second = _keyword(call, ("y", "x2", "b"))
         inputs = [*call.inputs, second] if len(call.inputs) == 1 and second is not None else list(call.inputs)
         whole = Applied(call.scope, call.hint, call.spec, inputs, call.weights)
-        return _two(op)(whole)  # type: ignore[return-value]
+        return _paired(whole, op)
 
     return rule
 
@@ -198,7 +207,7 @@ def _op_transpose(call: Applied) -> str:
 BINARY = {"Add": "Add", "Subtract": "Sub", "Multiply": "Mul", "Divide": "Div", "TrueDivide": "Div",
           "Maximum": "Max", "Minimum": "Min", "Power": "Pow"}  # fmt: skip
 UNARY = {"Exp": "Exp", "Log": "Log", "Sqrt": "Sqrt", "Absolute": "Abs", "Abs": "Abs", "Negative": "Neg",
-         "Tanh": "Tanh", "Sigmoid": "Sigmoid", "Relu": "Relu", "Sin": "Sin", "Cos": "Cos", "Floor": "Floor"}  # fmt: skip
+         "Tanh": "Tanh", "Sigmoid": "Sigmoid", "Relu": "Relu", "Sin": "Sin", "Cos": "Cos"}  # fmt: skip
 OPERATIONS: dict[str, Rule] = {
     **{name: _binary(op) for name, op in BINARY.items()},
     **{name: _unary(op) for name, op in UNARY.items()},

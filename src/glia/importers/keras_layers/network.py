@@ -107,7 +107,9 @@ class Walk:
         got = rule(applied)
         return got if isinstance(got, list) else [got]
 
-    def _applied(self, spec: Spec, call: Call, values: Mapping[tuple[str, int], list[str]], path: Path, label: str) -> Applied:
+    def _applied(
+        self, spec: Spec, call: Call, values: Mapping[tuple[str, int], list[str]], path: Path, label: str
+    ) -> Applied:
         def known(value: Any) -> Any:
             if isinstance(value, Ref):
                 return self._value(values, value)
@@ -243,14 +245,24 @@ def build(
         raise ImportFailed(f"{file}: {error.message}. The file is damaged.") from None
     faults.check()
     outputs = [scope.layout.last(handle) for handle in outputs]
-    titles = {}
-    for ref, tensor in zip(network.outputs, outputs, strict=True):
-        title = sanitised(ref.layer if len(set(network.outputs)) == len({r.layer for r in network.outputs}) else f"{ref.layer}_{ref.node}_{ref.tensor}")
-        shape = graph.shape(tensor)
-        name = f"{title}:0" if title in {*handles, *titles} else title
-        graph.output(name, tensor, ["n", *shape[1:]] if shape and not isinstance(shape[0], int) else None)
-        titles[name] = tensor
-    return _finished(graph, handles, list(titles), tuple(scope.notes))
+    titles: list[str] = []
+    for title, tensor in zip(_titles(network.outputs, handles), outputs, strict=True):
+        known = graph.shape(tensor)
+        graph.output(title, tensor, known if known and isinstance(known[0], int) else ["n", *known[1:]])
+        titles.append(title)
+    return _finished(graph, handles, titles, tuple(scope.notes))
+
+
+def _titles(outputs: Sequence[Ref], taken: Sequence[str]) -> list[str]:
+    """A name for each output: its layer's, with numbers where that tells too little."""
+    found: list[str] = []
+    several = len({ref.layer for ref in outputs}) < len(outputs)
+    for ref in outputs:
+        title = sanitised(f"{ref.layer}_{ref.node}_{ref.tensor}" if several else ref.layer)
+        while title in {*taken, *found}:
+            title += "_out"
+        found.append(title)
+    return found
 
 
 def _finished(graph: GraphWriter, inputs: list[str], outputs: list[str], notes: tuple[str, ...]) -> ImportedGraph:

@@ -42,7 +42,9 @@ def origin(version: object, backend: object, stored: Stored | None, options: Map
     """
     chosen = options.get("backend")
     if chosen is not None and chosen not in BACKENDS:
-        raise ImportFailed(f"Expected the option `backend` to be one of {list(BACKENDS)}, received {str(chosen)[:100]!r}.")
+        raise ImportFailed(
+            f"Expected the option `backend` to be one of {list(BACKENDS)}, received {str(chosen)[:100]!r}."
+        )
     words = str(version or "") or (stored.version if stored else "")
     if isinstance(chosen, str):
         return Origin(words, chosen)

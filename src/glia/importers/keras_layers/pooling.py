@@ -43,7 +43,9 @@ def _masked_mean(call: Applied, mask: str) -> str:
     counted = graph.node("Unsqueeze", [graph.node("Cast", [mask], to=1), graph.ints("axes", [-1])])
     kept = graph.node("Mul", [call.plain(), counted])
     total = graph.node("ReduceSum", [kept, graph.ints("axes", [1])], keepdims=0)
-    return graph.node("Div", [total, graph.node("ReduceSum", [counted, graph.ints("axes", [1])], keepdims=0)], call.hint)
+    return graph.node(
+        "Div", [total, graph.node("ReduceSum", [counted, graph.ints("axes", [1])], keepdims=0)], call.hint
+    )
 
 
 def _pairs(call: Applied, key: str, rank: int, default: int) -> list[tuple[int, int]]:
@@ -85,7 +87,9 @@ def _cropping(rank: int) -> Rule:
         begins = [pair[0] for pair in pairs]
         ends = [-pair[1] if pair[1] else np.iinfo(np.int64).max for pair in pairs]
         axes = list(range(2, rank + 2))
-        bounds = [call.graph.ints(hint, values) for hint, values in (("starts", begins), ("ends", ends), ("axes", axes))]
+        bounds = [
+            call.graph.ints(hint, values) for hint, values in (("starts", begins), ("ends", ends), ("axes", axes))
+        ]
         return call.given(call.graph.node("Slice", [x, *bounds], call.hint))
 
     return rule

@@ -21,7 +21,13 @@ from glia.importers.graph import GraphWriter
 from glia.importers.keras_layers.activations import recurrent
 from glia.importers.keras_layers.scope import Applied, Array, Rule
 
-OPS = {"LSTM": ("LSTM", 4), "GRU": ("GRU", 3), "SimpleRNN": ("RNN", 1), "CuDNNLSTM": ("LSTM", 4), "CuDNNGRU": ("GRU", 3)}
+OPS = {
+    "LSTM": ("LSTM", 4),
+    "GRU": ("GRU", 3),
+    "SimpleRNN": ("RNN", 1),
+    "CuDNNLSTM": ("LSTM", 4),
+    "CuDNNGRU": ("GRU", 3),
+}
 OLD_ORDER = {"LSTM": (0, 2, 1, 3), "GRU": (0, 1, 2), "SimpleRNN": (0,)}
 """Keras 1 keeps the gates one by one: i c f o; Keras 2 side by side: i f c o."""
 ONNX_ORDER = {"LSTM": (0, 3, 1, 2), "GRU": (0, 1, 2), "RNN": (0,)}
@@ -48,8 +54,8 @@ def _arrays(call: Applied, arrays: Sequence[Array], units: int) -> tuple[Array, 
         parts = [[arrays[3 * gate + part] for gate in order] for part in range(3)]
         if any(array.ndim != rank for part, rank in zip(parts, (2, 2, 1), strict=True) for array in part):
             raise ImportFailed("its arrays have other shapes than Keras 1 gives them")
-        kernel, recur, bias = (np.concatenate(part, axis=-1) for part in parts)
-        return kernel, recur, bias
+        joined = [np.concatenate(part, axis=-1) for part in parts]
+        return joined[0], joined[1], joined[2]
     if len(arrays) not in (2, 3):
         raise ImportFailed(f"expected 2 or 3 arrays, the file holds {len(arrays)} for it")
     kernel, recur = arrays[0], arrays[1]
@@ -165,10 +171,17 @@ def _order(graph: GraphWriter, mask: str, backwards: bool) -> tuple[str, str]:
     """Indices [n, t] that bring the steps that count to the front, and how many there are [n]."""
     counted = graph.node("Cast", [mask], to=6)
     number = _steps(graph, mask)
-    place = graph.node("Range", [graph.constant("zero", np.array(0, np.int64)), number, graph.constant("one", np.array(1, np.int64))])
+    place = graph.node(
+        "Range", [graph.constant("zero", np.array(0, np.int64)), number, graph.constant("one", np.array(1, np.int64))]
+    )
     place = graph.node("Neg", [place]) if backwards else place
-    far = graph.node("Mul", [graph.node("Sub", [graph.constant("one", np.array(1, np.int64)), graph.node("Cast", [mask], to=7)]),
-                             graph.constant("far", np.array(1 << 24, np.int64))])
+    far = graph.node(
+        "Mul",
+        [
+            graph.node("Sub", [graph.constant("one", np.array(1, np.int64)), graph.node("Cast", [mask], to=7)]),
+            graph.constant("far", np.array(1 << 24, np.int64)),
+        ],
+    )
     key = graph.node("Add", [place, far])
     count = graph.node("Unsqueeze", [number, graph.ints("axes", [0])])
     indices = graph.nodes("TopK", [key, count], 2, axis=-1, largest=0, sorted=1)[1]
@@ -194,7 +207,9 @@ def _spread(graph: GraphWriter, rows: str, mask: str, backwards: bool) -> str:
     at = graph.node("Sub", [graph.node("Cast", [number], to=7), graph.constant("one", np.array(1, np.int64))])
     some = graph.node("Max", [at, graph.constant("zero", np.array(0, np.int64))])
     picked = _pick(graph, rows, some)
-    started = graph.node("Cast", [graph.node("GreaterOrEqual", [at, graph.constant("zero", np.array(0, np.int64))])], to=1)
+    started = graph.node(
+        "Cast", [graph.node("GreaterOrEqual", [at, graph.constant("zero", np.array(0, np.int64))])], to=1
+    )
     return graph.node("Mul", [picked, graph.node("Unsqueeze", [started, graph.ints("axes", [-1])])])
 
 

@@ -160,7 +160,9 @@ class Applied:
         value = self.config.get(key)
         value = default if value is None else value
         values = value if isinstance(value, list) else [value] * count
-        right = all(isinstance(size, int) and not isinstance(size, bool) and least <= size <= MAX_REACH for size in values)
+        right = all(
+            isinstance(size, int) and not isinstance(size, bool) and least <= size <= MAX_REACH for size in values
+        )
         if len(values) != count or not right:
             raise self._wrong(key, f"{count} whole numbers of {least} or more", value)
         return list(values)

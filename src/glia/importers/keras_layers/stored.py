@@ -341,5 +341,3 @@ def _checked(weights: Weights) -> Weights:
             "The file is damaged, or its training failed."
         )
     return weights
-
-
