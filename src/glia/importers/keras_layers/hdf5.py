@@ -1,0 +1,171 @@
+"""A hostile HDF5 file as plain arrays: groups, numbers and text, all of it bounded before it is read.
+
+HDF5 can point out of itself (external files, links, virtual datasets) and claim arrays that it does not hold; both are
+refused. Everything is copied, so nothing of the file is touched once `read_hdf5` has returned.
+"""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Collection
+from dataclasses import dataclass, field
+from math import prod
+from pathlib import Path
+from typing import Any
+
+import h5py
+import numpy as np
+from jaxtyping import Shaped
+
+from glia.core.errors import ImportFailed
+from glia.importers.importer import read_limited
+
+MAGIC = b"\x89HDF\r\n\x1a\n"
+MAX_FILE_BYTES = 2 << 30
+MAX_OBJECTS = 200_000
+MAX_DEPTH = 40
+MAX_ATTRIBUTES = 20_000
+MAX_ATTRIBUTE_BYTES = 256 << 20
+MAX_DIMENSIONS = 16
+RATIO, SLACK_BYTES = 200, 64 << 20
+"""Arrays may be so many times larger than the file (compression), and so many bytes beyond."""
+FAULTS = (
+    OSError,
+    RuntimeError,
+    KeyError,
+    ValueError,
+    TypeError,
+    OverflowError,
+    IndexError,
+    AttributeError,
+    MemoryError,
+    NotImplementedError,
+)
+"""What h5py raises for files that break the format."""
+
+Array = Shaped[np.ndarray, "..."]
+
+
+@dataclass(frozen=True)
+class Group:
+    """A group of an HDF5 file: attributes (text, numbers, lists of text), groups and arrays by name."""
+
+    attributes: dict[str, Any] = field(default_factory=dict)
+    groups: dict[str, Group] = field(default_factory=dict)
+    arrays: dict[str, Array] = field(default_factory=dict)
+
+    def at(self, path: str) -> Array | None:
+        """The array under a path `group/.../name`."""
+        group = self
+        *above, name = [part for part in path.split("/") if part]
+        for part in above:
+            if part not in group.groups:
+                return None
+            group = group.groups[part]
+        return group.arrays.get(name)
+
+
+def read_hdf5(source: Path | bytes, name: str, skipped: Collection[str] = ()) -> Group:
+    """The root of a file, or of a file's bytes; `skipped` are groups of the root that are left out.
+
+    Raises ImportFailed.
+    """
+    data = read_limited(source, MAX_FILE_BYTES) if isinstance(source, Path) else source
+    try:
+        with h5py.File(io.BytesIO(data), "r") as file:
+            return _Reader(name, len(data)).group(file, 0, set(skipped))
+    except ImportFailed:
+        raise
+    except FAULTS as error:
+        words = str(error).strip("'\"")[:200]
+        raise ImportFailed(f"{name} is damaged: HDF5 says {words or type(error).__name__}. Fetch it again.") from None
+
+
+class _Reader:
+    """Copies what it meets, and counts."""
+
+    def __init__(self, name: str, size: int) -> None:
+        self.name = name
+        self.size = size
+        self.objects = 0
+        self.left = RATIO * size + SLACK_BYTES
+        self.left_attributes = MAX_ATTRIBUTE_BYTES
+
+    def fault(self, words: str) -> ImportFailed:
+        return ImportFailed(f"{self.name}: {words}. The file is damaged, or made to do harm.")
+
+    def group(self, source: Any, depth: int, skipped: set[str]) -> Group:
+        """A group with all that it holds."""
+        if depth > MAX_DEPTH:
+            raise self.fault(f"groups lie more than {MAX_DEPTH} deep")
+        found = Group(self.attributes(source))
+        for name in source:
+            self.objects += 1
+            if self.objects > MAX_OBJECTS:
+                raise self.fault(f"it holds more than {MAX_OBJECTS} objects")
+            if name in skipped:
+                continue
+            if not isinstance(source.get(name, getlink=True), h5py.HardLink):
+                raise self.fault(f"{name[:200]!r} is a link to elsewhere, which is not followed")
+            entry = source[name]
+            if isinstance(entry, h5py.Group):
+                found.groups[name] = self.group(entry, depth + 1, set())
+            elif isinstance(entry, h5py.Dataset):
+                array = self.array(name, entry)
+                if array is not None:
+                    found.arrays[name] = array
+        return found
+
+    def array(self, name: str, source: Any) -> Array | None:
+        """A dataset of numbers; None for text and the like."""
+        kind = source.dtype
+        if kind.kind not in "fiub" or source.shape is None:
+            return None
+        if source.external is not None or source.is_virtual:
+            raise self.fault(f"the numbers of {name[:200]!r} lie in other files, which are not read")
+        size = prod(source.shape) * kind.itemsize
+        if len(source.shape) > MAX_DIMENSIONS or size > self.left:
+            raise self.fault(f"{name[:200]!r} claims the shape {list(source.shape)} in a file of {self.size} bytes")
+        self.left -= size
+        value: Array = np.asarray(source[()])
+        return value.astype(kind.newbyteorder("="), copy=False)
+
+    def attributes(self, source: Any) -> dict[str, Any]:
+        """Text as str, lists of text as lists of str, numbers as arrays."""
+        names = list(source.attrs)
+        if len(names) > MAX_ATTRIBUTES:
+            raise self.fault(f"a group has {len(names)} attributes")
+        return {name: self.attribute(name, source.attrs.get_id(name), source) for name in names}
+
+    def attribute(self, name: str, entry: Any, source: Any) -> Any:
+        """One attribute, if it is small."""
+        count = prod(entry.shape) if entry.shape is not None else 0
+        text = h5py.check_string_dtype(entry.dtype) is not None
+        # Text of variable length lies in a heap: many may point at one, so that each may be as large as the file.
+        size = count * (min(self.size, MAX_ATTRIBUTE_BYTES // max(1, count)) if text else entry.dtype.itemsize)
+        if not text and entry.dtype.kind not in "fiubS":
+            return None
+        if size > self.left_attributes or (text and count > 1 and count * self.size > 1 << 31):
+            raise self.fault(f"the attribute {name[:200]!r} claims {count} entries")
+        value = source.attrs[name]
+        spent = _size(value)
+        self.left_attributes -= spent
+        if self.left_attributes < 0:
+            raise self.fault("its attributes are larger than any network needs")
+        return _text(value)
+
+
+def _size(value: Any) -> int:
+    if isinstance(value, str | bytes):
+        return len(value)
+    if isinstance(value, np.ndarray) and value.dtype.kind == "O":
+        return sum(_size(entry) for entry in value.ravel())
+    return int(np.asarray(value).nbytes)
+
+
+def _text(value: Any) -> Any:
+    if isinstance(value, bytes):
+        return value.decode("utf-8", "replace")
+    if isinstance(value, np.ndarray) and value.dtype.kind in "OSU":
+        return [_text(entry) for entry in value.ravel()]
+    return value
