@@ -27,7 +27,8 @@ FOLDED_ELEMENTS = 1 << 24
 HINTED_ELEMENTS = 64
 """Integer constants up to this size are shown to shape inference: shapes, axes, pads."""
 LIMIT_ELEMENTS = 1 << 29
-NOT_FOLDED = {"RandomNormal", "RandomUniform", "RandomNormalLike", "RandomUniformLike", "Bernoulli", "Multinomial"}
+RANDOM = {"RandomNormal", "RandomUniform", "RandomNormalLike", "RandomUniformLike", "Bernoulli", "Multinomial"}
+NOT_FOLDED = RANDOM | {"DequantizeLinear"}  # quantised weights stay small, and runtimes look for the pattern
 _OPSETS = [helper.make_opsetid("", OPSET)]
 
 
@@ -47,7 +48,7 @@ class GraphWriter:
         self._tensors: dict[str, Known] = {}
         self._taken: dict[str, int] = {}
         self._parameters: set[str] = set()
-        """Constants of floats: what may have been learned."""
+        """Constants of floats, and arrays of bytes: what may have been learned."""
         self._counted: set[str] = set()
 
     # -- what is written -----------------------------------------------------------------------------------------------
@@ -60,8 +61,9 @@ class GraphWriter:
         self._tensors[name] = Known(dtype, tuple(shape))
         return name
 
-    def output(self, name: str, tensor: str, shape: Sequence[int | str | None] | None = None) -> None:
-        """Declare a tensor as an output called `name`; its shape is what is known of it, unless given."""
+    def output(self, name: str, tensor: str, shape: Sequence[int | str | None] | None = None) -> str:
+        """Declare a tensor as an output; its shape is what is known of it, unless given. The name it got: `name`, or
+        one like it where that is taken."""
         known = self._tensors[tensor]
         name = self._free(name)
         shown = shape if shape is not None else known.shape
@@ -69,13 +71,14 @@ class GraphWriter:
         self._nodes.append(helper.make_node("Identity", [tensor], [name], name=name))
         self._outputs.append(helper.make_tensor_value_info(name, kind, shown))
         self._tensors[name] = known
+        return name
 
     def constant(self, hint: str, value: Shaped[np.ndarray, "..."]) -> str:
         """Add an array; its type is kept."""
         name = self._free(hint)
         value = np.ascontiguousarray(value).reshape(np.shape(value))
         self._tensors[name] = Known(value.dtype, value.shape, value, _numbers(value))
-        if value.dtype.kind == "f":
+        if value.dtype.kind == "f" or (value.dtype.kind in "iu" and value.dtype.itemsize == 1 and value.ndim > 1):
             self._parameters.add(name)
         return name
 
@@ -255,8 +258,8 @@ class GraphWriter:
         graph = helper.make_graph(
             [node],
             "constant",
-            [helper.make_value_info(name, None) for name in feeds],  # type: ignore[arg-type]
-            [helper.make_value_info(name, None) for name in node.output],  # type: ignore[arg-type]
+            [onnx.ValueInfoProto(name=name) for name in feeds],
+            [onnx.ValueInfoProto(name=name) for name in node.output],
         )
         try:
             evaluator = ReferenceEvaluator(helper.make_model(graph, opset_imports=_OPSETS, ir_version=IR_VERSION))
