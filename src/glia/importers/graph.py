@@ -154,7 +154,7 @@ class GraphWriter:
         """A 1-D constant of int64: axes, shapes, pads."""
         return self.constant(hint, np.array(values, np.int64))
 
-    def scalar(self, hint: str, value: float, dtype: Any = np.float32) -> str:
+    def scalar(self, hint: str, value: int | float, dtype: Any = np.float32) -> str:
         """A constant without axes."""
         return self.constant(hint, np.array(value, dtype))
 
@@ -174,6 +174,11 @@ class GraphWriter:
         if list(perm) == list(range(len(perm))):
             return tensor
         return self.node("Transpose", [tensor], hint, perm=list(perm))
+
+    def shaped(self, tensor: str, shape: Dims) -> str:
+        """The same tensor, whose sizes the importer knows where inference does not see them."""
+        self._tensors[tensor].shape = shape
+        return tensor
 
     def _is_narrow(self, tensor: str) -> bool:
         return self.dtype(tensor) != np.int64
