@@ -74,7 +74,7 @@ def test_layers_give_what_litert_gave(read, name: str):
             allowed = STEPS.get(name, 0) * (scale or 0.05) * 1.01 + 2e-5 * max(1, np.abs(expected).max())
             np.testing.assert_allclose(value.reshape(-1), expected, rtol=0, atol=allowed, err_msg=tensor.name)
             ties += (np.abs(value.reshape(-1) - expected) > max(allowed / 2, 1e-3)).tolist()
-    assert np.mean(ties) <= (0.02 if name in STEPS else 0)
+    assert np.mean(ties) <= (0.05 if name in STEPS else 0)
     assert at == LAYERS[name].size
 
 

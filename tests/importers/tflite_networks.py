@@ -437,7 +437,7 @@ def quantised_arithmetic(w, rng):
         ("MAX_POOL_2D", [x], (0.02, 5), {"padding": SAME, "stride_w": 2, "stride_h": 2, "filter_w": 3, "filter_h": 3}),
         ("LEAKY_RELU", [x], (0.02, 1), {"alpha": 0.2}),
         ("PAD", [x, w.constant([[0, 0], [1, 1], [2, 0], [0, 0]])], (0.02, 5), {}),
-        ("QUANTIZE", [x], (0.04, 9), {}),
+        ("QUANTIZE", [x], (0.043, 9), {}),
         ("RESIZE_BILINEAR", [x, w.constant([8, 8])], (0.02, 5), {}),
         ("RESIZE_NEAREST_NEIGHBOR", [x, w.constant([8, 8])], (0.02, 5), {}),
         ("HARD_SWISH", [x], (0.03, -100), {}),
