@@ -101,11 +101,26 @@ def test_what_cannot_be_is_said_and_nothing_is_stored(
     assert Store(settings.home).list() == []
 
 
-def test_a_network_of_no_known_kind_asks_for_its_task(settings: Settings, tmp_path: Path) -> None:
-    with pytest.raises(InputError, match="--task"):
-        import_network([file(tmp_path, sum_network())], Wanted("mine"), settings)
-    card, _ = import_network([file(tmp_path, sum_network())], Wanted("mine", task="column-sum"), settings)
-    assert card.example is None
+def test_a_network_of_no_known_kind_takes_tensors(settings: Settings, tmp_path: Path) -> None:
+    card, said = import_network([file(tmp_path, sum_network())], Wanted("mine"), settings)
+    assert (card.task, card.example) == ("tensor-inference", None)
+    assert any("task: tensor-inference" in line for line in said)
+    directory = Directory(settings)
+    service = load(directory.resolve("mine"), directory.store)
+
+    def ask(tensors: Any) -> Any:
+        return service.predict(service.contract.request({"tensors": tensors}))
+
+    assert ask({"row": [[1, 2.5], [0, 0]]}) == {"sum": [[4.5], [1.0]]}
+    for tensors, words in (
+        ({"column": [[1]]}, r"Expected the tensors row \[n, n\] float32; received column"),
+        ({"row": [[1], [2, 3]]}, "expected numbers of float32"),
+        ({"row": [["a"]]}, "expected numbers of float32"),
+        ({"row": [[3e38, 3e38]]}, "infinity"),
+        ({"row": 3}, "The graph takes row"),
+    ):
+        with pytest.raises(InputError, match=words):
+            ask(tensors)
 
 
 def test_weights_that_are_no_numbers_are_refused(settings: Settings, tmp_path: Path) -> None:

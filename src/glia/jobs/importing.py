@@ -152,7 +152,7 @@ def _card(
             service=wanted.service,
             licence=Licence(weights=wanted.licence),
             graphs=graphs,
-            preprocessing=preprocessing if task.card_needs else {},
+            preprocessing=preprocessing if task.card_needs else {},  # what nobody would read
             activation=activation,
             labels=labels or (),
         )
@@ -179,14 +179,14 @@ def _shape(graph: ImportedGraph, name: str, *, output: bool = False) -> list[int
 
 
 def _looks_like(graph: ImportedGraph) -> str:
-    """The task of a network by what it takes and gives. Raises InputError where that leaves it open."""
+    """The task of a network by what it takes and gives; tensors through it, where that leaves it open."""
     if len(graph.inputs) == len(graph.outputs) == 1:
         given = _shape(graph, next(iter(graph.inputs.values())))
         taken = _shape(graph, next(iter(graph.outputs.values())), output=True)
         is_picture = len(given) == 4 and 3 in (given[1], given[3])
         if is_picture and len(taken) >= 2 and all(size == 1 for size in taken[2:]):
             return "image-classification"
-    raise InputError("The network does not say what it is for. Say it: --task NAME (glia services lists the tasks).")
+    return "tensor-inference"
 
 
 def _of_graph(graph: ImportedGraph) -> dict[str, Any]:
