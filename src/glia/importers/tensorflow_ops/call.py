@@ -193,7 +193,7 @@ class Call:
         """A 1-D constant of int64, named after the node."""
         return self.graph.ints(f"{self.hint}_ints", values)
 
-    def scalar(self, value: float, like: int = 0) -> str:
+    def scalar(self, value: int | float, like: int = 0) -> str:
         """A constant without axes of input `like`'s type."""
         return self.graph.scalar(f"{self.hint}_number", value, self.dtype(like))
 

@@ -15,7 +15,7 @@ from glia.core.errors import ImportFailed
 from glia.importers.tensorflow_ops.call import Call, Dead, Elements, Value
 from glia.importers.tensorflow_ops.nodes import Node, Source
 
-MAX_STEPS = 4096
+MAX_STEPS = 1024
 MAX_ELEMENTS = 4096
 ENTERS = {"Enter", "RefEnter"}
 MERGES = {"Merge", "RefMerge"}

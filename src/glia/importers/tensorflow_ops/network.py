@@ -23,7 +23,7 @@ from glia.importers.tensorflow_ops.numbers import Array, decode, dtype_of, finit
 from glia.importers.tensorflow_ops.rules import RULES
 
 OPTIONS = {"inputs", "outputs", "input_size"}
-MAX_WRITTEN = 200_000
+MAX_WRITTEN = 60_000
 MAX_DEPTH = 8
 MAX_COMPUTED = 1 << 27
 """Elements of constants that are computed, all together."""

@@ -160,8 +160,16 @@ def _checked(nodes: Any, count: int, file: str) -> dict[str, Node]:
 
 
 def _node(node: Any) -> Node:
-    inputs = tuple(one for one in map(source, node.input) if one is not None)
-    return Node(node.name, node.op, inputs, {entry.key: _attribute(entry.value) for entry in node.attr})
+    inputs = tuple(one for one in map(source, map(_name, node.input)) if one is not None)
+    attributes = {_name(entry.key): _attribute(entry.value) for entry in node.attr}
+    return Node(_name(node.name), _name(node.op), inputs, attributes)
+
+
+def _name(text: str | bytes) -> str:
+    """A text of a message; bytes that are none come as bytes."""
+    if isinstance(text, bytes):
+        raise ImportFailed(f"A name of the graph is {text[:50]!r}, which is no text. The file is damaged.")
+    return text
 
 
 def _attribute(value: Any) -> Any:
@@ -174,7 +182,7 @@ def _attribute(value: Any) -> Any:
     if value.HasField("shape"):
         return _shape(value.shape)
     if value.HasField("func"):
-        return value.func.name
+        return _name(value.func.name)
     if not value.HasField("list"):
         return None
     listed = value.list

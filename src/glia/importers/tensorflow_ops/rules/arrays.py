@@ -60,7 +60,7 @@ def _fill(call: Call) -> str:
     return made
 
 
-def _like(number: float) -> Rule:
+def _like(number: int | float) -> Rule:
     """Zeros or ones in the shape of the input."""
 
     def rule(call: Call) -> str:
@@ -162,9 +162,12 @@ def _normal(call: Call) -> str:
 
 def _unique(call: Call) -> list[Value]:
     """In the order of appearance; each one's place in that."""
-    found, _, places, _ = call.graph.nodes("Unique", [call.tensor(0)], 4, call.hint, sorted=0)
+    tensor, own = call.tensor(0), helper.np_dtype_to_tensor_dtype(call.dtype(0))
+    if call.dtype(0).kind in "iu":  # runtimes know it of few types
+        tensor = call.graph.node("Cast", [tensor], call.hint, to=TensorProto.INT64)
+    found, _, places, _ = call.graph.nodes("Unique", [tensor], 4, call.hint, sorted=0)
     to = helper.np_dtype_to_tensor_dtype(dtype_of(call.kind("out_idx", 3)))
-    return [found, call.graph.node("Cast", [places], call.hint, to=to)]
+    return [call.write("Cast", [found], to=own), call.graph.node("Cast", [places], call.hint, to=to)]
 
 
 RULES: dict[str, Rule] = {

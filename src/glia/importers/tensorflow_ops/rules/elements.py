@@ -20,7 +20,7 @@ _UNARY = {
 _BINARY = {
     "Add": "Add", "AddV2": "Add", "Sub": "Sub", "Mul": "Mul", "RealDiv": "Div", "Maximum": "Max",
     "Minimum": "Min", "Pow": "Pow", "Greater": "Greater", "GreaterEqual": "GreaterOrEqual", "Less": "Less",
-    "LessEqual": "LessOrEqual", "Equal": "Equal", "LogicalAnd": "And", "LogicalOr": "Or", "LogicalXor": "Xor",
+    "LessEqual": "LessOrEqual", "Equal": "Equal", "LogicalAnd": "And", "LogicalOr": "Or",
 }  # fmt: skip
 _SAME = (
     "Identity", "CheckNumerics", "StopGradient", "PreventGradient", "Snapshot", "EnsureShape", "LoopCond",

@@ -329,9 +329,10 @@ def _mirrored(call: Call, tensor: str, pads: str, widths: np.ndarray) -> str:
 
 def _space_to_batch(call: Call) -> str:
     """Every block's pixels into batches of their own."""
-    blocks, widths = call.ints(1, "the block"), np.array(call.ints(2, "the padding")).reshape(-1, 2)
     if call.node.op == "SpaceToBatch":
         blocks, widths = [call.attribute("block_size", 1)] * 2, np.array(call.ints(1, "the padding")).reshape(-1, 2)
+    else:
+        blocks, widths = call.ints(1, "the block"), np.array(call.ints(2, "the padding")).reshape(-1, 2)
     tensor, rank, count = call.tensor(0), call.rank(0), len(blocks)
     rest = call.layout.known_shape(call.handle(0), range(1, rank))
     if (
