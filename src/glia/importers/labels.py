@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -70,3 +70,13 @@ def _lines(path: Path) -> list[str] | None:
     if any(len(line) > MAX_LABEL or not line.isprintable() for line in lines) or text.lstrip()[:1] in ("{", "["):
         return None
     return lines
+
+
+def distinct(names: Sequence[str]) -> tuple[str, ...]:
+    """Names that occur twice get their place behind them."""
+    seen: set[str] = set()
+    found = []
+    for place, name in enumerate(names):
+        found.append(f"{name} ({place})" if name in seen else name)
+        seen.add(name)
+    return tuple(found)

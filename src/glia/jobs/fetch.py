@@ -3,15 +3,20 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable
+import tempfile
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 from glia.core.card import Card, SourceFile
 from glia.core.errors import NoModel, NotFound, SourceError
 from glia.core.settings import Settings
+from glia.importers.importer import ImportedGraph
+from glia.importers.labels import distinct
 from glia.importers.sniff import importer_for
 from glia.jobs.example import bring_example, check_example
-from glia.jobs.importing import written
+from glia.jobs.importing import of_graph, written
 from glia.runtime.directory import Directory
 from glia.store import catalog
 from glia.store.catalog import Entry
@@ -79,8 +84,9 @@ def stored_already(entry: Entry, store: Store) -> Card | None:
 
 def import_entry(entry: Entry, paths: dict[str, Path], store: Store, settings: Settings) -> Card:
     """Foreign files to a stored model, whose example must give its recorded answer first."""
-    imported = importer_for(paths, entry.format).read(paths, dict(entry.options))
-    card = entry.card()
+    with by_their_names(paths) as files:
+        imported = importer_for(files, entry.format).read(files, dict(entry.options))
+    card = with_known(entry.card(), next(iter(imported.values())))
     with written(imported) as there:
         named = {"inputs": dict(entry.inputs), "outputs": dict(entry.outputs)}
         named = {side: names for side, names in named.items() if names}
@@ -98,11 +104,33 @@ def import_entry(entry: Entry, paths: dict[str, Path], store: Store, settings: S
         return store.put(card, contents)
 
 
+@contextmanager
+def by_their_names(paths: Mapping[str, Path]) -> Iterator[dict[str, Path]]:
+    """Downloads, which lie under their hashes, under the names that they have in the catalog: files name each other."""
+    with tempfile.TemporaryDirectory(prefix="glia-fetch-") as folder:
+        found = {}
+        for name, path in paths.items():
+            found[name] = Path(folder) / name
+            found[name].parent.mkdir(parents=True, exist_ok=True)
+            found[name].symlink_to(path.resolve())
+        yield found
+
+
+def with_known(card: Card, graph: ImportedGraph) -> Card:
+    """The card with what the files say, where the entry says nothing."""
+    known = dict(graph.known)
+    labels = tuple(known.pop("labels", ()))
+    update: dict[str, Any] = {} if card.labels or not labels else {"labels": distinct(labels)}
+    if card.preprocessing:
+        update["preprocessing"] = {**of_graph(graph), **card.preprocessing}
+    return card.model_copy(update=update)
+
+
 def fetch_starter(settings: Settings, progress: Progress, report: Callable[[str], None]) -> Card | None:
     """The starter, when nothing in the store answers its service; None, with one line said, where it is left out."""
     entry = starter()
     try:
-        Directory(settings).resolve(entry.service)
+        Directory(settings).resolve(entry.service or entry.name)
         return None
     except NoModel:
         pass

@@ -16,6 +16,7 @@ from glia.core.card import Card, Graph, Licence, Parity, SourceFile
 from glia.core.errors import ImportFailed, InputError
 from glia.core.settings import Settings
 from glia.importers.importer import ImportedGraph
+from glia.importers.labels import distinct
 from glia.importers.prove import prove
 from glia.importers.sniff import importer_for
 from glia.jobs.example import record_example
@@ -72,14 +73,21 @@ def files_given(places: Sequence[Path]) -> dict[str, Path]:
     for place in places:
         if not place.exists():
             raise ImportFailed(f"There is no file or folder {place}.")
-        inside = sorted(p for p in place.iterdir() if p.is_file() and p.name[0] != ".") if place.is_dir() else [place]
-        for path in inside:
-            if path.name in found:
-                raise ImportFailed(f"Two files are called {path.name}. Give each once.")
-            found[path.name] = path
+        for name, path in _inside(place) if place.is_dir() else [(place.name, place)]:
+            if name in found:
+                raise ImportFailed(f"Two files are called {name}. Give each once.")
+            found[name] = path
     if len(found) > MAX_FILES:
         raise ImportFailed(f"Expected at most {MAX_FILES} files of one network, received {len(found)}.")
     return found
+
+
+def _inside(folder: Path) -> Iterator[tuple[str, Path]]:
+    """The files below a folder by their place in it, in order; hidden ones are left out."""
+    for path in sorted(folder.rglob("*")):
+        place = path.relative_to(folder)
+        if path.is_file() and not any(part.startswith(".") for part in place.parts):
+            yield place.as_posix(), path
 
 
 def read_network(places: Sequence[Path], wanted: Wanted) -> tuple[str, dict[str, Path], dict[str, ImportedGraph]]:
@@ -131,9 +139,8 @@ def _card(
         task_name = _looks_like(graph)
         said.append(f"task: {task_name}, by its input and output (--task says otherwise)")
     task = task_named(task_name, find_tasks(settings["tasks_dir"]))
-    known = dict(graph.known)
-    labels = wanted.labels if wanted.labels is not None else known.pop("labels", None)
-    preprocessing = {**_of_graph(graph), **known, **wanted.preprocessing}
+    labels = wanted.labels if wanted.labels is not None else graph.known.get("labels")
+    preprocessing = {**of_graph(graph), **wanted.preprocessing}
     values = {"labels": labels, **preprocessing}
     missing = [name for name in task.card_needs if values.get(name) is None]
     if missing:
@@ -154,7 +161,7 @@ def _card(
             graphs=graphs,
             preprocessing=preprocessing if task.card_needs else {},  # what nobody would read
             activation=activation,
-            labels=labels or (),
+            labels=distinct(labels or ()),
         )
     except ValidationError as error:
         raise InputError(f"The card cannot be: {error.errors()[0]['msg']} ({error.errors()[0]['loc']}).") from error
@@ -189,12 +196,17 @@ def _looks_like(graph: ImportedGraph) -> str:
     return "tensor-inference"
 
 
-def _of_graph(graph: ImportedGraph) -> dict[str, Any]:
-    """Size, layout and type of a picture, where the graph says them."""
+_OF_PICTURES = ("size", "mean", "std", "colour", "crop", "interpolation")
+"""What files may say of the pictures that a network takes."""
+
+
+def of_graph(graph: ImportedGraph) -> dict[str, Any]:
+    """What the graph and the files that it was made of say of a picture: size, layout, type, mean, colours."""
+    known = {key: graph.known[key] for key in _OF_PICTURES if key in graph.known}
     tensor = graph.inputs.get("image") or next(iter(graph.inputs.values()))
     shape = _shape(graph, tensor)
     if len(shape) != 4 or 3 not in (shape[1], shape[3]):
-        return {}
+        return known
     layout = "nchw" if shape[1] == 3 else "nhwc"
     size = shape[2:] if layout == "nchw" else shape[1:3]
     (value,) = [value for value in graph.model.graph.input if value.name == tensor]
@@ -203,6 +215,7 @@ def _of_graph(graph: ImportedGraph) -> dict[str, Any]:
         "layout": layout,
         **({"size": size} if None not in size else {}),
         **({"dtype": "uint8", "mean": [0, 0, 0], "std": [1, 1, 1]} if integers else {}),
+        **known,
     }
 
 

@@ -31,7 +31,7 @@ SOURCE_PATTERN = re.compile(
 class EntryFile(Sheet):
     """One file of a network: the hash decides what it is, the sources are tried in turn."""
 
-    file: str = Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,199}$")
+    file: str = Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,99}(?:/[A-Za-z0-9][A-Za-z0-9._-]{0,99}){0,3}$")
     sha256: str = Field(pattern=r"^[0-9a-f]{64}$")
     bytes: int = Field(gt=0)
     sources: tuple[str, ...] = Field(min_length=1)
@@ -54,8 +54,8 @@ class Entry(Sheet):
     title: str
     description: str
     task: str
-    service: str = Field(pattern=NAME_PATTERN)
-    rank: int = Field(description="Among the networks of its service, the highest is best.")
+    service: str | None = Field(None, pattern=NAME_PATTERN, description="Without one, a service of its own name.")
+    rank: int = Field(0, description="Among the networks of its service, the highest is best.")
     starter: bool = Field(False, description="Whether the first start fetches it, to answer its service.")
     licence: Licence
     source: str = Field(description="The page or paper that the network comes from.")
@@ -149,7 +149,7 @@ def best_for(service: str, *, permissive: bool = False) -> Entry:
     """The best entry of a service. Raises NotFound where there is none."""
     found = entries_for(service, permissive=permissive)
     if not found:
-        services = ", ".join(sorted({item.service for item in catalog().values()}))
+        services = ", ".join(sorted({item.service for item in catalog().values() if item.service}))
         kind = "a network with a permissive licence" if permissive else "a network"
         raise NotFound(
             f"expected {kind} in the catalog for the service {service[:120]!r}, received none of these: {services}"

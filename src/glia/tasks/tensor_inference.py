@@ -52,7 +52,8 @@ def _array(spec: TensorSpec, value: Numbers) -> Shaped[np.ndarray, "..."]:
         return np.asarray(value, spec.dtype)
     except (ValueError, TypeError, OverflowError) as error:
         raise InputError(
-            f"Tensor {spec.name}: expected numbers of {spec.dtype} in lists of the shape {_shape(spec)}, received others."
+            f"Tensor {spec.name}: expected numbers of {spec.dtype} in lists of the shape {_shape(spec)}, "
+            "received others."
         ) from error
 
 

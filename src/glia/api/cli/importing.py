@@ -15,6 +15,7 @@ from glia.api.cli.tune import arrive
 from glia.core.errors import InputError
 from glia.core.settings import Settings
 from glia.importers.importer import ImportedGraph
+from glia.importers.labels import distinct
 from glia.jobs.importing import Wanted, import_network, read_network
 from glia.store.labels import labels as vocabulary
 
@@ -98,7 +99,7 @@ def _labels(given: object) -> tuple[str, ...] | None:
     if path.stat().st_size > 16 << 20:
         raise InputError(f"Expected a file of labels of at most 16 MB, received {path}.")
     lines = [line.strip() for line in path.read_text("utf-8", "replace").splitlines() if line.strip()]
-    return _distinct([_without_id(line) for line in lines])
+    return distinct([_without_id(line) for line in lines])
 
 
 def _without_id(line: str) -> str:
@@ -106,16 +107,6 @@ def _without_id(line: str) -> str:
     head, _, rest = line.partition(" ")
     is_synset = head[:1] == "n" and head[1:].isdigit() and len(head) == 9
     return rest.partition(",")[0].strip() if is_synset and rest else line
-
-
-def _distinct(names: Sequence[str]) -> tuple[str, ...]:
-    """Names that occur twice get their place behind them."""
-    seen: set[str] = set()
-    found = []
-    for place, name in enumerate(names):
-        found.append(f"{name} ({place})" if name in seen else name)
-        seen.add(name)
-    return tuple(found)
 
 
 def _preprocessing(card: Mapping[str, Any]) -> dict[str, Any]:

@@ -133,7 +133,7 @@ class SqueezeNetLasagne:
         )
         names = {"probabilities": "probabilities"}
         return ImportedGraph(
-            graph.model(), {"image": "image"}, names, tuple(notes), tuple(graph.layers), {"colour": "BGR"}
+            graph.model(), {"image": "image"}, names, tuple(notes), tuple(graph.layers), {"colour": "bgr"}
         )
 
 
