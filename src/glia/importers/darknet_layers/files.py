@@ -24,7 +24,8 @@ ALIASES = {"conv": "convolutional", "conn": "connected", "max": "maxpool", "avg"
            "network": "net", "deconv": "deconvolutional", "gaussian_yolo": "Gaussian_yolo"}  # fmt: skip
 _SECTION = re.compile(r"\[\s*([A-Za-z0-9_]+)\s*\]")
 _KINDS = re.compile(
-    r"(?m)^\s*\[(?:conv|convolutional|connected|conn|maxpool|avgpool|route|shortcut|softmax|crnn|rnn)\]"
+    r"(?m)^\s*\[(?:conv|convolutional|connected|conn|maxpool|avgpool|route|shortcut|softmax|upsample|reorg|activation|"
+    r"dropout|yolo|region|rnn|crnn|lstm|gru)\]"
 )
 _COMMENTS = re.compile(r"(?m)^\s*[#;].*$")
 _INTEGER = re.compile(r"\s*([+-]?\d{1,9})")

@@ -204,7 +204,8 @@ def _array(stream: _Stream) -> Shaped[np.ndarray, "..."]:
     dtype = np.dtype(DTYPES[kind])
     values: Shaped[np.ndarray, "..."] = np.frombuffer(stream.take(prod(shape) * dtype.itemsize), dtype).reshape(shape)
     if dtype.kind == "f":
-        values = values.astype(np.float32)
+        with np.errstate(over="ignore"):
+            values = values.astype(np.float32)
         if not np.isfinite(values).all():
             raise ImportFailed(f"{stream.file}: its weights hold NaN or infinity. The file is damaged.")
     return values
