@@ -68,7 +68,7 @@ class GraphWriter:
         kind = helper.np_dtype_to_tensor_dtype(known.dtype or np.dtype(np.float32))
         self._nodes.append(helper.make_node("Identity", [tensor], [name], name=name))
         self._outputs.append(helper.make_tensor_value_info(name, kind, shown))
-        self._tensors[name] = Known(known.dtype, known.shape)  # not the value: a constant would be written twice
+        self._tensors[name] = Known(known.dtype, known.shape)  # no value: the Identity gives it
 
     def constant(self, hint: str, value: Shaped[np.ndarray, "..."]) -> str:
         """Add an array; its type is kept."""
@@ -257,8 +257,8 @@ class GraphWriter:
         graph = helper.make_graph(
             [node],
             "constant",
-            [helper.make_value_info(name, None) for name in feeds],  # type: ignore[arg-type]
-            [helper.make_value_info(name, None) for name in node.output],  # type: ignore[arg-type]
+            [onnx.ValueInfoProto(name=name) for name in feeds],
+            [onnx.ValueInfoProto(name=name) for name in node.output],
         )
         try:
             evaluator = ReferenceEvaluator(helper.make_model(graph, opset_imports=_OPSETS, ir_version=IR_VERSION))
