@@ -132,6 +132,8 @@ class GraphWriter:
     def known_shape(self, tensor: str, axes: Sequence[int] | None = None) -> tuple[int, ...]:
         """Sizes, of these axes or all, where they are numbers. Raises ImportFailed where one is open."""
         shape = self.shape(tensor)
+        if any(not -len(shape) <= axis < len(shape) for axis in axes or ()):
+            raise ImportFailed(f"{tensor} has {len(shape)} axes, expected more: {list(shape)}.")
         sizes = [shape[axis] for axis in axes] if axes is not None else list(shape)
         if not all(isinstance(size, int) for size in sizes):
             raise ImportFailed(

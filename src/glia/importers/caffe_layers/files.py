@@ -154,6 +154,9 @@ def read_structure(given: Given) -> tuple[str, Network, list[Network]]:
         for name, data in given.texts.items()
     }
     if not parsed:
+        if given.raw:
+            strangers = sorted(path.name for path in given.raw.values())[:20]
+            raise ImportFailed(f"{strangers} are neither prototxt, caffemodel nor mean, or they are damaged.")
         if not given.models:
             raise ImportFailed("Expected a prototxt or a caffemodel, received neither. Give both.")
         name, data = next(iter(given.models.items()))

@@ -11,6 +11,7 @@ from jaxtyping import Float32
 from glia.core.errors import ImportFailed
 from glia.importers.caffe_layers.rules import Build, rule
 from glia.importers.caffe_layers.schema import of
+from glia.importers.caffe_layers.weights import finite
 from glia.importers.faults import unsupported
 from glia.importers.windows import Window
 
@@ -141,8 +142,9 @@ def batch_norm(build: Build) -> str:
         return standardised(build, x, axes, eps, inside=True)
     (channels,) = build.graph.known_shape(x, [1])
     factor = float(build.weight(2, (1,))[0])
-    scale = np.float32(1 / factor if factor else 0)
-    mean, variance = (build.weight(index, (channels,)) * scale for index in range(2))
+    sums = [build.weight(index, (channels,)).astype(np.float64) for index in range(2)]
+    with np.errstate(over="ignore"):
+        mean, variance = (finite((total / factor if factor else total * 0).astype(np.float32)) for total in sums)
     if (variance < -eps).any():
         raise ImportFailed("its variance is negative. The file is damaged")
     return _normalised(build, x, mean, variance, eps)

@@ -72,10 +72,13 @@ def read_blob(blob: Any) -> Floats:
         values = np.array(blob.data, np.float32) if len(blob.data) else np.array(blob.double_data, np.float64)
     if values.size != prod(shape):
         raise ImportFailed(f"its blob of shape {list(shape)} has {values.size} numbers. The file is damaged")
-    return _finite(values.astype(np.float32, copy=False)).reshape(shape)
+    with np.errstate(over="ignore"):
+        floats = values.astype(np.float32, copy=False)
+    return finite(floats).reshape(shape)
 
 
-def _finite(values: Floats) -> Floats:
+def finite(values: Floats) -> Floats:
+    """The numbers. Raises ImportFailed where they are NaN or infinite."""
     if not np.isfinite(values).all():
         raise ImportFailed("its weights hold NaN or infinity. The file is damaged, or its training failed")
     return values
@@ -170,7 +173,7 @@ class RawWeights:
         raw = read_limited(path, MAX_RAW_BYTES)
         if len(raw) != 4 * prod(shape):
             raise ImportFailed(f"{path.name} has {len(raw)} bytes, expected {4 * prod(shape)} of shape {list(shape)}")
-        values = _finite(np.frombuffer(raw, "<f4").astype(np.float32))
+        values = finite(np.frombuffer(raw, "<f4").astype(np.float32))
         if len(shape) < 3:
             return values.reshape(tuple(shape))
         stored = (shape[0], *shape[2:], shape[1])
@@ -217,7 +220,7 @@ class CodedWeights:
             raise ImportFailed("Deep Compression's file holds the weights of convolutions only")
         codebook, bias, codes, gaps = self._parts[layer]
         if index == 1:
-            return _finite(bias).reshape(tuple(shape))
+            return finite(bias).reshape(tuple(shape))
         steps = np.stack([gaps & 15, gaps >> 4], 1).reshape(-1)[: len(codes)].astype(np.int64)
         places = np.cumsum(steps + 1) - 1
         size = prod(shape)
@@ -225,7 +228,7 @@ class CodedWeights:
             raise ImportFailed(f"its codes reach beyond its {size} weights. The file belongs to another network")
         whole = np.zeros(size, np.uint8)
         whole[places] = codes
-        return _finite(codebook)[whole].reshape(tuple(shape))
+        return finite(codebook)[whole].reshape(tuple(shape))
 
     def shape(self, layer: str, index: int) -> tuple[int, ...] | None:
         """As the file says it, if it does."""

@@ -20,11 +20,13 @@ from glia.importers.windows import MAX_WINDOW
 
 MAX_SECTIONS = 10_000
 MAX_KEYS = 200
+LARGEST = float(np.finfo(np.float32).max)
 ALIASES = {"conv": "convolutional", "conn": "connected", "max": "maxpool", "avg": "avgpool", "soft": "softmax",
            "network": "net", "deconv": "deconvolutional", "gaussian_yolo": "Gaussian_yolo"}  # fmt: skip
 _SECTION = re.compile(r"\[\s*([A-Za-z0-9_]+)\s*\]")
 _KINDS = re.compile(
-    r"(?m)^\s*\[(?:conv|convolutional|connected|conn|maxpool|avgpool|route|shortcut|softmax|crnn|rnn)\]"
+    r"(?m)^\s*\[(?:conv|convolutional|connected|conn|maxpool|avgpool|route|shortcut|softmax|upsample|reorg|activation|"
+    r"dropout|yolo|region|rnn|crnn|lstm|gru)\]"
 )
 _COMMENTS = re.compile(r"(?m)^\s*[#;].*$")
 _INTEGER = re.compile(r"\s*([+-]?\d{1,9})")
@@ -66,7 +68,7 @@ class Section:
             value = float(self.options.get(key, default))
         except ValueError:
             value = float("nan")
-        if not np.isfinite(value):
+        if not abs(value) <= LARGEST:
             raise ImportFailed(f"its option {key} is {self.options[key][:50]!r}, expected a number")
         return value
 

@@ -116,8 +116,11 @@ def _folded(build: Build, out: int, section: Section, shape: tuple[int, ...], *,
         if (variance < 0).any():
             raise ImportFailed("its variance is negative. The weights are damaged, or belong to another cfg")
         factor = slope / np.sqrt(variance + EPSILON)
-        weights = (weights * factor.reshape(-1, *[1] * (len(shape) - 1))).astype(np.float32)
-        bias = (bias - mean * factor).astype(np.float32)
+        with np.errstate(over="ignore"):
+            weights = (weights * factor.reshape(-1, *[1] * (len(shape) - 1))).astype(np.float32)
+            bias = (bias - mean * factor).astype(np.float32)
+        if not (np.isfinite(weights).all() and np.isfinite(bias).all()):
+            raise ImportFailed("its weights grow infinite by their normalisation. They belong to another cfg")
     return [build.constant("weights", weights), build.constant("bias", bias)]
 
 

@@ -28,6 +28,7 @@ MAX_ARRAYS = 100_000
 MAX_RANK = 16
 MAX_NAME_BYTES = 4096
 MAX_NODES = 100_000
+LARGEST = float(np.finfo(np.float32).max)
 DTYPES = {0: "<f4", 1: "<f8", 2: "<f2", 3: "|u1", 4: "<i4", 5: "|i1", 6: "<i8", 7: "|u1"}
 _NUMBER = re.compile(r"[+-]?(?:\d+\.?\d*(?:[eE][+-]?\d+)?|\.\d+(?:[eE][+-]?\d+)?)")
 _OPERATOR = re.compile(rb'"op"\s*:\s*"null"')
@@ -65,7 +66,7 @@ class Node:
     def number(self, key: str, default: int | float) -> float:
         """An option as a finite number. Raises ImportFailed."""
         found = self.numbers(key, [default])
-        if len(found) != 1 or not np.isfinite(found[0]):
+        if len(found) != 1 or not abs(found[0]) <= LARGEST:
             raise ImportFailed(f"its option {key} is {self.text(key)[:50]!r}, expected a number")
         return found[0]
 
@@ -204,7 +205,8 @@ def _array(stream: _Stream) -> Shaped[np.ndarray, "..."]:
     dtype = np.dtype(DTYPES[kind])
     values: Shaped[np.ndarray, "..."] = np.frombuffer(stream.take(prod(shape) * dtype.itemsize), dtype).reshape(shape)
     if dtype.kind == "f":
-        values = values.astype(np.float32)
+        with np.errstate(over="ignore"):
+            values = values.astype(np.float32)
         if not np.isfinite(values).all():
             raise ImportFailed(f"{stream.file}: its weights hold NaN or infinity. The file is damaged.")
     return values
