@@ -15,7 +15,7 @@ Arrays = list[np.ndarray]
 def arrays_of(path: Path) -> tuple[dict[str, Arrays], bool]:
     """Arrays by layer, and whether Theano trained them."""
     with h5py.File(path) as file:
-        root = file["model_weights"] if "model_weights" in file else file
+        root = file.get("model_weights", file)
         names = [name.decode() if isinstance(name, bytes) else name for name in root.attrs["layer_names"]]
         held = {layer: [root[layer][name][()] for name in root[layer].attrs["weight_names"]] for layer in names}
         backend = root.attrs.get("backend", b"")
