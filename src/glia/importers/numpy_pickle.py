@@ -118,6 +118,13 @@ def _encode(arguments: tuple[object, ...]) -> bytes:
     return _bytes(arguments[0])
 
 
+def _no_bytes(arguments: tuple[object, ...]) -> bytes:
+    """How Python 3 writes empty bytes in old protocols."""
+    if arguments:
+        raise _fault("empty bytes", f"{len(arguments)} values")
+    return b""
+
+
 def _ordered(arguments: tuple[object, ...]) -> dict[object, object]:
     if arguments:
         raise _fault("an OrderedDict without arguments", f"{len(arguments)} values")
@@ -139,6 +146,7 @@ SYMBOLS: dict[str, Symbol] = {
         Symbol("numpy.ndarray"),
         Symbol("numpy.dtype", NumpyType),
         Symbol("_codecs.encode", _encode),
+        Symbol("__builtin__.bytes", _no_bytes),
         Symbol("collections.OrderedDict", _ordered),
         Symbol("theano.sandbox.cuda.type.CudaNdarray_unpickler", _inside),
     )

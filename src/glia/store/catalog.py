@@ -66,6 +66,7 @@ class Entry(Sheet):
     preprocessing: dict[str, Any] = Field(default_factory=dict)
     activation: Literal["logits", "probabilities"] = "logits"
     labels: str | None = Field(None, description="A vocabulary of `store/labels/`.")
+    label_names: tuple[str, ...] = Field((), description="The labels themselves, where they are few.")
     scores: tuple[Score, ...] = ()
     example: Example | None = None
     parity: Parity = Parity(oracle="none")
@@ -101,7 +102,7 @@ class Entry(Sheet):
             graphs={"model": Graph(inputs=self.inputs, outputs=self.outputs)},
             preprocessing=self.preprocessing,
             activation=self.activation,
-            labels=names,
+            labels=names or self.label_names,
             label_ids=ids,
             scores=self.scores,
             source=self.source,

@@ -160,9 +160,9 @@ class SSRNet:
                 shifted = graph.node("Add", [graph.node("Mul", [eta, graph.scalar("lambda", local)]), places])
                 summed = graph.node("ReduceSum", [graph.node("Mul", [shifted, p]), graph.ints("axes", [1])], keepdims=1)
                 wider = graph.node(
-                    "Add", [graph.node("Mul", [delta, graph.scalar("lambda", stretch)]), graph.scalar("one", 1)]
+                    "Add", [graph.node("Mul", [delta, graph.scalar("lambda", stretch)]), graph.scalar("one", 1.0)]
                 )
-                bin_width = graph.node("Mul", [wider, graph.scalar("bins", count)])
+                bin_width = graph.node("Mul", [wider, graph.scalar("bins", float(count))])
                 width = graph.node("Mul", [width, bin_width]) if width else bin_width
                 term = graph.node("Div", [summed, width])
                 total = graph.node("Add", [total, term]) if total else term

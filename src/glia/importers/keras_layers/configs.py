@@ -36,6 +36,13 @@ class Ref:
 
 
 @dataclass(frozen=True)
+class Word:
+    """Text that a call is given: never the name of a tensor."""
+
+    text: str
+
+
+@dataclass(frozen=True)
 class Call:
     """What a layer is called with: references, or constants."""
 
@@ -77,7 +84,7 @@ def read_network(value: object, depth: int = 0) -> Network:
     kind = model.get("class_name")
     if kind is None and "layers" in model:  # the bare config of a functional model
         kind, model = "Model", {"config": model}
-    if kind not in NETWORKS:
+    if not isinstance(kind, str) or kind not in NETWORKS:
         raise ImportFailed(
             f"Expected a Sequential or functional model, received the class {str(kind)[:100]!r}. Its code is not in "
             "the file: rebuild it from Keras' own layers and save it again."
@@ -238,7 +245,7 @@ def _call(node: object) -> Call:
         if len(parts) < 3:
             raise ImportFailed(f"Expected layer, node and tensor of an input, received {str(parts)[:200]}.")
         if parts[0] == "_CONSTANT_VALUE":
-            inputs.append(parts[2])
+            inputs.append(_leaf(parts[2]))
         else:
             inputs.append(_ref(parts))
         if len(parts) > 3 and isinstance(parts[3], dict):
@@ -252,6 +259,8 @@ def _leaf(value: Any, depth: int = 0) -> Any:
         return _ref(_object(value.get("config"), "a tensor").get("keras_history"))
     if _is_ref(value):
         return _ref(value)
+    if isinstance(value, str):
+        return Word(value)
     if isinstance(value, list) and depth < MAX_DEPTH:
         return [_leaf(entry, depth + 1) for entry in value]
     return value

@@ -16,6 +16,8 @@ def _dense(call: Applied) -> str:
     units = call.integer("units", least=1)
     kernel = call.weight(0, 2, "the kernel")
     x = call.plain()
+    if call.graph.rank(x) < 2:
+        raise ImportFailed(f"it needs an input of 2 axes or more, received {list(call.graph.shape(x))}")
     into = call.graph.shape(x)[-1]
     if kernel.shape[1] != units or (isinstance(into, int) and kernel.shape[0] != into):
         raise ImportFailed(f"its kernel has the shape {list(kernel.shape)}, expected {into} by {units}")
@@ -100,7 +102,7 @@ def _flatten(call: Applied) -> str:
         x = call.graph.transpose(x, [0, *range(2, len(shape)), 1])
     sizes = [size for size in shape[1:] if isinstance(size, int)]
     if len(sizes) == len(shape) - 1:
-        return call.graph.reshape(x, [-1, prod(sizes)], call.hint)
+        return call.graph.reshape(x, [0, prod(sizes)], call.hint)
     return call.graph.node("Flatten", [x], call.hint, axis=1)
 
 
@@ -115,7 +117,7 @@ def _reshape(call: Applied) -> str:
         target = [prod(known) // rest if size == -1 else size for size in target]
     if whole and prod(known) != prod(target):
         raise ImportFailed(f"it makes {target} of {known}")
-    return call.graph.reshape(x, [0 if -1 in target else -1, *target], call.hint)
+    return call.graph.reshape(x, [0, *target], call.hint)
 
 
 def _permute(call: Applied) -> str:

@@ -204,6 +204,31 @@ def _op_transpose(call: Applied) -> str:
     return call.graph.transpose(call.plain(), axes, call.hint)
 
 
+def _compared(turned: bool) -> Rule:
+    """Where two operands are equal, or are not: masks, as Keras 3 records them."""
+
+    def rule(call: Applied) -> str:
+        graph, x = call.graph, call.plain()
+        second = call.inputs[1] if len(call.inputs) > 1 else _keyword(call, ("x2", "y"))
+        if isinstance(second, int | float):
+            second = graph.scalar("number", float(second), graph.dtype(x))
+        if not isinstance(second, str):
+            raise unsupported(f"comparing with {str(second)[:50]}")
+        same = graph.node("Equal", [x, call.plain(second)])
+        return graph.node("Not", [same]) if turned else same
+
+    return rule
+
+
+def _any(call: Applied) -> str:
+    """Whether one of the last axis is true."""
+    axis = _keyword(call, ("axis",), call.inputs[1] if len(call.inputs) > 1 else None)
+    if axis not in (-1, call.rank() - 1) or bool(_keyword(call, ("keepdims",), False)):
+        raise unsupported(f"`any` along {str(axis)[:50]}")
+    counted = call.graph.node("Cast", [call.plain()], to=1)
+    return call.graph.node("Cast", [call.graph.node("ReduceMax", [counted], axes=[-1], keepdims=0)], to=9)
+
+
 BINARY = {"Add": "Add", "Subtract": "Sub", "Multiply": "Mul", "Divide": "Div", "TrueDivide": "Div",
           "Maximum": "Max", "Minimum": "Min", "Power": "Pow"}  # fmt: skip
 UNARY = {"Exp": "Exp", "Log": "Log", "Sqrt": "Sqrt", "Absolute": "Abs", "Abs": "Abs", "Negative": "Neg",
@@ -212,6 +237,9 @@ OPERATIONS: dict[str, Rule] = {
     **{name: _binary(op) for name, op in BINARY.items()},
     **{name: _unary(op) for name, op in UNARY.items()},
     **{name.title().replace("_", ""): _named(name) for name in ("silu", "gelu", "softplus", "hard_sigmoid", "relu6")},
+    "NotEqual": _compared(True),
+    "Equal": _compared(False),
+    "Any": _any,
     "Mean": _reduce("ReduceMean"),
     "Max": _reduce("ReduceMax"),
     "Sum": _reduce("ReduceSum"),

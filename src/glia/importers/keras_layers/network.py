@@ -117,6 +117,11 @@ class Walk:
 
         inputs = [known(value) for value in call.inputs]
         keywords = {key: known(value) for key, value in call.keywords.items()}
+        mask = keywords.pop("mask", None)
+        if isinstance(mask, str) and inputs and isinstance(inputs[0], str):
+            self.scope.masks[inputs[0]] = self.scope.layout.last(mask)
+        elif mask is not None:
+            raise unsupported("several masks")
         return Applied(self.scope, label, spec, inputs, self.weights.get(path, []), keywords)
 
     def _value(self, values: Mapping[tuple[str, int], list[str]], ref: Any) -> Any:

@@ -61,7 +61,7 @@ def from_hdf5(root: Group) -> Stored:
     if "nb_layers" in inside.attributes:
         return Stored(_numbered(inside), version, backend)
     names = chunked(inside, "layer_names")
-    if not names:
+    if not names and "layer_names" not in inside.attributes:
         raise ImportFailed(
             "The HDF5 file names no layers (attribute `layer_names`): it holds no network of Keras, or only a part."
         )
