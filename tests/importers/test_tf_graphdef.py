@@ -250,6 +250,45 @@ def test_settings_have_their_defaults(tmp_path: Path):
     np.testing.assert_allclose(run_graph(found)({"x": graph.inputs["x"]})["y"], graph.inputs["x"] * 3)
 
 
+def test_a_network_that_answers_does_not_train(tmp_path: Path):
+    graph = Frozen()
+    graph.input("x", normal(2, 4))
+    graph.node("phase_train", "Placeholder", dtype=Type(10))
+    graph.node("s", "Switch", "x", "phase_train", T=T)
+    graph.node("a", "Mul", "s", np.float32(3), T=T)
+    graph.node("b", "Exp", "s:1", T=T)
+    graph.node("y", "Merge", "a", "b", N=2, T=T)
+    found = read(tmp_path, graph.bytes())
+    assert list(found.inputs) == ["x"]
+    assert any("'phase_train'" in note for note in found.notes)
+    np.testing.assert_allclose(run_graph(found)({"x": graph.inputs["x"]})["y"], graph.inputs["x"] * 3)
+
+
+def test_a_batch_of_one_that_is_written_out_is_opened(tmp_path: Path):
+    network, _ = one("Reshape", normal(1, 4, 6), ints(1, 12, -1), opened=False)
+    graph = read(tmp_path, network.bytes())
+    x = normal(3, 4, 6)
+    np.testing.assert_array_equal(run_graph(graph)({"x": x})["y"], x.reshape(3, 12, 2))
+
+
+def test_a_sound_is_cut_behind_its_coefficients(tmp_path: Path):
+    """The recipe of the cut lies in what is known; the number of frames follows from it."""
+    graph = Frozen()
+    graph.node("wav", "Placeholder", dtype=Type(STRING), shape=())
+    graph.node("decoded", "DecodeWav", "wav", desired_channels=1, desired_samples=16000)
+    graph.node("power", "AudioSpectrogram", "decoded", window_size=640, stride=320, magnitude_squared=True)
+    graph.node("mfcc", "Mfcc", "power", "decoded:1", dct_coefficient_count=10, upper_frequency_limit=4000.0)
+    graph.node("flat", "Reshape", "mfcc", ints(-1, 490), T=T, Tshape=I32)
+    graph.node("y", "MatMul", "flat", normal(490, 3), T=T)
+    found = read(tmp_path, graph.bytes())
+    shape = found.model.graph.input[0].type.tensor_type.shape.dim
+    assert [dim.dim_param or dim.dim_value for dim in shape] == ["n", 49, 10]
+    assert found.known["decoders"]["DecodeWav"] == {"desired_channels": 1, "desired_samples": 16000}
+    assert found.known["decoders"]["AudioSpectrogram"]["stride"] == 320
+    assert found.known["decoders"]["Mfcc"]["dct_coefficient_count"] == 10
+    assert any("Mfcc (mfcc)" in note for note in found.notes)
+
+
 # -- what cannot be imported -------------------------------------------------------------------------------------------
 
 

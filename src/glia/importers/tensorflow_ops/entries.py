@@ -11,7 +11,7 @@ import numpy as np
 
 from glia.core.errors import ImportFailed
 from glia.importers.sizes import Dim, Dims
-from glia.importers.tensorflow_ops.nodes import STRING, Node, Source, source
+from glia.importers.tensorflow_ops.nodes import BOOL, STRING, Node, Source, source
 from glia.importers.tensorflow_ops.numbers import dtype_of, sizes_of
 
 BATCH = "n"
@@ -110,9 +110,9 @@ def cuts(nodes: Mapping[str, Node], wanted: set[str]) -> list[Source]:
 
 
 def placeholder(node: Node, nodes: Mapping[str, Node]) -> Entry | None:
-    """The entry that a placeholder is; None for text, and for a setting that has a default."""
+    """The entry that a placeholder is; None for text, and for a setting: one that has a default, or a lone truth."""
     kind = node.attributes.get("dtype")
-    if kind == STRING:
+    if kind == STRING or is_setting(node):
         return None
     sizes = sizes_of(node.attributes.get("shape")) or declared(node)
     if node.op == "PlaceholderWithDefault" and (sizes is None or len(sizes) < 2):
@@ -120,6 +120,12 @@ def placeholder(node: Node, nodes: Mapping[str, Node]) -> Entry | None:
     if sizes == () and _is_unknown(node, nodes):  # files before 2017 wrote an unknown rank so
         sizes = None
     return Entry((node.name, 0), _open(sizes), dtype_of(kind))
+
+
+def is_setting(node: Node) -> bool:
+    """Whether a placeholder is a lone truth: whether the network trains, which it does not."""
+    sizes = sizes_of(node.attributes.get("shape"))
+    return node.op in PLACEHOLDERS and node.attributes.get("dtype") == BOOL and not sizes
 
 
 def _is_unknown(node: Node, nodes: Mapping[str, Node]) -> bool:

@@ -7,6 +7,8 @@ from dataclasses import dataclass, field, replace
 from pathlib import PurePosixPath
 from typing import Any
 
+import numpy as np
+
 from glia.core.errors import ImportFailed
 from glia.importers.faults import Faults, Missing, unsupported
 from glia.importers.graph import GraphWriter
@@ -157,6 +159,19 @@ def decoded_shape(network: Network, node: Node) -> Dims:
     return (1, frames, int(attributes.get("dct_coefficient_count") or 13) if node.op == "Mfcc" else bins)
 
 
+def decoders_of(network: Network, begins: Sequence[Entry]) -> dict[str, dict[str, Any]]:
+    """The settings of the decoders that were cut off, by their operator: windows and frequencies of a sound."""
+    found: dict[str, dict[str, Any]] = {}
+    names = [entry.source[0] for entry in begins]
+    while names:
+        node = network.nodes.get(names.pop())
+        if node is not None and node.op in entries.DECODERS and node.op not in found:
+            plain = {key: value for key, value in node.attributes.items() if isinstance(value, bool | int | float)}
+            found[node.op] = plain
+            names.extend(name for name, _ in node.inputs)
+    return found
+
+
 def _opened(declared: Sequence[Entry]) -> list[Entry] | None:
     """The inputs with an open batch, where all of them have the same fixed one."""
     batched = [entry for entry in declared if entry.shape is not None and len(entry.shape) >= 2]
@@ -193,6 +208,8 @@ def _written(
     shape = begins[0].shape if len(begins) == 1 else None
     one_picture = shape is not None and len(shape) == 4
     known = dict(network.known)
+    if decoders := decoders_of(network, begins):
+        known["decoders"] = decoders
     if shape is not None and one_picture:
         sizes = [shape[axis] for axis in entries.picture_axes(shape)]
         if all(isinstance(size, int) for size in sizes):
@@ -353,6 +370,9 @@ class Walk:
         if node.op == "PlaceholderWithDefault" and values:
             self.notes.append(f"The setting {node.name!r} has its default.")
             return values[0]
+        if entries.is_setting(node):
+            self.notes.append(f"The setting {node.name!r} is false: a network that answers does not train.")
+            return self.graph.constant(f"{node.name}/false", np.array(False))
         if node.attributes.get("dtype") == STRING:
             raise ImportFailed("an input that is text is not supported; name the tensor behind it: the option `inputs`")
         raise ImportFailed("it is needed and was cut off; name it, or what is computed from it, among the `inputs`")

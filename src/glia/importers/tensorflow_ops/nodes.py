@@ -85,7 +85,7 @@ _NAMES = (
     "UINT32", "UINT64",
 )  # fmt: skip
 DATA_TYPES = {name: number for number, name in enumerate(_NAMES)}
-STRING = DATA_TYPES["STRING"]
+STRING, BOOL = DATA_TYPES["STRING"], DATA_TYPES["BOOL"]
 _TYPE_NAMES = {number: name for name, number in DATA_TYPES.items()}
 
 Source = tuple[str, int]

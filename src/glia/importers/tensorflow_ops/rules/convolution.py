@@ -209,6 +209,9 @@ def _transposed(call: Call) -> str:
             total = max((size - 1) * stride + spread - out, 0) if same else 0
             extra = out - ((size - 1) * stride + spread - total)
         else:
+            call.notes.append(
+                f"{call.node.name} is taken to enlarge by its stride: its size is computed from the input's."
+            )
             total = max(spread - stride, 0) if same else 0
             extra = max(stride - spread, 0)
         begins.append(total // 2)

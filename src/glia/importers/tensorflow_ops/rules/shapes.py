@@ -23,15 +23,14 @@ def _reshape(call: Call) -> str:
     own, sizes = call.graph.shape(tensor), call.graph.sizes(shape)
     if sizes is None and call.graph.shape(shape) == (0,):
         sizes = ()
-    if sizes is not None and own and sizes and own[0] is not None and 0 not in sizes:
+    if sizes and own and 0 not in sizes and sizes[0] in (-1, None, own[0], 1 if isinstance(own[0], str) else own[0]):
+        # A batch of 1 that became an open one is still the batch where the rest fits.
         rest, wanted = _product(own[1:]), _product(sizes[1:])
-        if sizes[0] in (-1, None, own[0]) and rest is not None and rest == wanted:
-            return call.graph.reshape(tensor, [0, *(int(size) for size in sizes[1:] if size is not None)], call.hint)
-        if sizes[0] in (-1, own[0]) and sizes[0] == own[0] and isinstance(own[0], str) and rest is not None:
-            opens = [size for size in sizes[1:] if not isinstance(size, int) or size < 0]
-            if len(opens) <= 1:
-                inner = [size if isinstance(size, int) and size > 0 else -1 for size in sizes[1:]]
-                return call.graph.reshape(tensor, [0, *inner], call.hint)
+        stays = own[0] is not None and sizes[0] in (own[0], 1)
+        opens = [size for size in sizes[1:] if not isinstance(size, int) or size < 0]
+        if rest is not None and (rest == wanted or (stays and len(opens) == 1)):
+            inner = [size if isinstance(size, int) and size > 0 else -1 for size in sizes[1:]]
+            return call.graph.reshape(tensor, [0, *inner], call.hint)
     return call.graph.reshape(tensor, shape, call.hint)
 
 
