@@ -94,7 +94,8 @@ def planes(image: Image, how: ImagePreprocessing) -> Float32[np.ndarray, "3 h w"
             "nearest": filters.NEAREST,
         }[how.interpolation]
         height, width = pixels.shape[:2]
-        box = region(width, height, how)
+        left, top, right, bottom = region(width, height, how)
+        box = max(0.0, left), max(0.0, top), min(width, right), min(height, bottom)  # rounding may lead a hair outside
         small = np.asarray(PIL.Image.fromarray(pixels).resize((wide, high), filter, box=box))
         if how.colour == "bgr":
             small = small[..., ::-1]

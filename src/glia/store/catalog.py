@@ -66,7 +66,7 @@ class Entry(Sheet):
     preprocessing: dict[str, Any] = Field(default_factory=dict)
     activation: Literal["logits", "probabilities"] = "logits"
     labels: str | None = Field(None, description="A vocabulary of `store/labels/`.")
-    label_names: tuple[str, ...] = Field((), description="The labels themselves, where they are few.")
+    label_names: tuple[str, ...] = Field((), description="Labels before those of the vocabulary, or all of them.")
     scores: tuple[Score, ...] = ()
     example: Example | None = None
     parity: Parity = Parity(oracle="none")
@@ -91,6 +91,7 @@ class Entry(Sheet):
     def card(self) -> Card:
         """The card of the network once it is imported; the caller adds the graphs' files."""
         ids, names = labels(self.labels) if self.labels else ((), ())
+        ids = (*("" for _ in self.label_names), *ids) if ids else ()
         return Card(
             name=self.name,
             task=self.task,
@@ -102,7 +103,7 @@ class Entry(Sheet):
             graphs={"model": Graph(inputs=self.inputs, outputs=self.outputs)},
             preprocessing=self.preprocessing,
             activation=self.activation,
-            labels=names or self.label_names,
+            labels=(*self.label_names, *names),
             label_ids=ids,
             scores=self.scores,
             source=self.source,

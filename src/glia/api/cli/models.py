@@ -105,21 +105,24 @@ def catalog_command(settings: Settings, as_json: bool) -> None:
     if as_json:
         click.echo(json.dumps([e.model_dump(mode="json") | {"in_store": e.name in stored} for e in entries], indent=1))
         return
-    table = _table("name", "service", "rank", "licence", "size", "published score", "from", "")
-    for entry in sorted(entries, key=lambda e: (e.service, -e.rank)):
-        score = entry.scores[0] if entry.scores else None
-        kinds = {source.partition(":")[0] for file in entry.files for source in file.sources}
-        table.add_row(
-            entry.name,
-            entry.service,
-            str(entry.rank),
-            entry.licence.weights,
-            f"{entry.bytes / 1e6:.1f} MB",
-            f"{score.metric} {score.value:.1%}" if score else "none",
-            ", ".join(sorted("web" if kind.startswith("http") else kind for kind in kinds)),
-            "in store" if entry.name in stored else "",
-        )
+    table = Table(box=None, pad_edge=False, header_style="bold")
+    for column in ("", "name", "size", "licence", "score"):
+        table.add_column(column, no_wrap=True, justify="right" if column == "size" else "left")
+    for service in sorted({entry.service for entry in entries}, key=lambda name: (name is None, name)):
+        table.add_row("", f"[bold]{service}[/bold]" if service else "[bold]no service of their own yet[/bold]")
+        for entry in sorted((e for e in entries if e.service == service), key=lambda e: (-e.rank, e.name)):
+            score = entry.scores[0] if entry.scores else None
+            table.add_row(
+                "✓" if entry.name in stored else "",
+                entry.name,
+                f"{entry.bytes / 1e6:.1f} MB",
+                escape(entry.licence.weights),
+                f"{score.value:.1%}" if score else "",
+            )
     screen().print(table)
+    side().print(
+        "✓: in the store; score: the published one. Sources, metrics and the licences of data: --json", style="dim"
+    )
 
 
 @click.group("services", invoke_without_command=True)
