@@ -78,8 +78,7 @@ def manifest(folder: Path, weights: Mapping[str, np.ndarray], quantised: bool = 
     return {name: folder / name for name in ("net-shard1", "net-shard2", "net.json")}
 
 
-@pytest.mark.parametrize("name", NETWORKS)
-@pytest.mark.parametrize("form", ["manifest", "safetensors"])
+@pytest.mark.parametrize(("name", "form"), [*((name, "manifest") for name in NETWORKS), ("detector", "safetensors")])
 def test_architectures_give_what_torch_gives(tmp_path: Path, name: str, form: str):
     pytest.importorskip("torch", reason="torch is the oracle")
     from importers.browser_networks import REFERENCES
