@@ -139,10 +139,52 @@ def fast_style_transfer(weights: Weights, x: np.ndarray) -> dict[str, np.ndarray
     return {"stylised": (torch.tanh(layer(y, 1)) * 150 + 127.5).numpy()}
 
 
+def ssd_mobilenet_v1(weights: Weights, x: np.ndarray) -> dict[str, np.ndarray]:
+    run = Run(weights)
+
+    def point(name: str, y: torch.Tensor, stride: int) -> torch.Tensor:
+        y = run.filters(f"{name}_pointwise/weights", y, stride)
+        return (y + run.w[f"{name}_pointwise/convolution_bn_offset"][:, None, None]).clamp(0, 6)
+
+    y = point("MobilenetV1/Conv2d_0", torch.from_numpy(x.astype(np.float64)) * 0.007843137718737125 - 1, 2)
+    seen = []
+    for number in range(1, 14):
+        name = f"MobilenetV1/Conv2d_{number}"
+        kernel = run.w[f"{name}_depthwise/depthwise_weights"].permute(2, 3, 0, 1)
+        stride = 2 if number in (2, 4, 6, 12) else 1
+        y = F.conv2d(_same(y, 3, stride), kernel, stride=stride, groups=len(kernel))
+        norm = [
+            run.w[f"{name}_depthwise/BatchNorm/{part}"] for part in ("moving_mean", "moving_variance", "gamma", "beta")
+        ]
+        y = F.batch_norm(y, *norm, eps=0.0010000000474974513).clamp(0, 6)
+        y = point(name, y, 1)
+        seen += [y] if number in (11, 13) else []
+    for number in range(8):
+        y = point(f"Prediction/Conv2d_{number}", y, 1 + number % 2)
+        seen += [y] if number % 2 else []
+
+    def rows(head: str, width: int) -> torch.Tensor:
+        found = []
+        for number, z in enumerate(seen):
+            name = f"Prediction/BoxPredictor_{number}/{head}"
+            z = run.filters(f"{name}/weights", z) + run.w[f"{name}/biases"][:, None, None]
+            found.append(z.permute(0, 2, 3, 1).reshape(len(z), -1, width))
+        return torch.cat(found, 1)
+
+    code, anchors = rows("BoxEncodingPredictor", 4), run.w["Output/extra_dim"]
+    height, width = anchors[..., 2] - anchors[..., 0], anchors[..., 3] - anchors[..., 1]
+    row, column = anchors[..., 0] + height / 2, anchors[..., 1] + width / 2
+    row, column = code[..., 0] / 10 * height + row, code[..., 1] / 10 * width + column
+    height, width = torch.exp(code[..., 2] / 5) * height / 2, torch.exp(code[..., 3] / 5) * width / 2
+    boxes = torch.stack([row - height, column - width, row + height, column + width], 2)
+    return {"boxes": boxes.numpy(), "scores": rows("ClassPredictor", 3)[..., 1].sigmoid().numpy()}
+
+
 REFERENCES: dict[str, Callable[[Weights, np.ndarray], dict[str, np.ndarray]]] = {
     "tiny-face-detector": tiny_face_detector,
     "age-gender-xception": age_gender_xception,
     "face-dense": face_dense,
     "face-recognition-resnet": face_recognition_resnet,
     "fast-style-transfer": fast_style_transfer,
+    "ssd-mobilenet-v1": ssd_mobilenet_v1,
 }

@@ -20,6 +20,7 @@ from glia.importers.architectures import (
     face_dense,
     face_recognition_resnet,
     fast_style_transfer,
+    ssd_mobilenet_v1,
     tiny_face_detector,
 )
 from glia.importers.safetensors_file import read_safetensors
@@ -36,6 +37,7 @@ NETWORKS: dict[str, tuple[str, Callable[[], Shapes], tuple[int, int]]] = {
     "landmarks": ("face-dense", lambda: face_dense.shapes(4, 4, 136), (112, 112)),
     "expressions": ("face-dense", lambda: face_dense.shapes(4, 4, 7), (112, 112)),
     "recognition": ("face-recognition-resnet", face_recognition_resnet.shapes, (150, 150)),
+    "faces": ("ssd-mobilenet-v1", ssd_mobilenet_v1.shapes, (512, 512)),
     "style": ("fast-style-transfer", fast_style_transfer.shapes, (24, 36)),
 }
 
@@ -49,7 +51,10 @@ def random_weights(shapes: Shapes, seed: int = 0) -> dict[str, np.ndarray]:
         found[name] = (
             rng.normal(0, 1 / np.sqrt(inputs), shape) if len(shape) > 1 else rng.normal(0, 0.3, shape)
         ).astype(np.float32)
-        if name.endswith("scale/weights"):
+        if name == "Output/extra_dim":
+            corners = rng.random((1, shape[1], 2))
+            found[name] = np.concatenate([corners, corners + 0.1 + rng.random(corners.shape)], 2).astype(np.float32)
+        if name.endswith(("scale/weights", "moving_variance")):
             found[name] = np.abs(found[name]) + np.float32(0.5)
     return found
 
@@ -73,8 +78,7 @@ def manifest(folder: Path, weights: Mapping[str, np.ndarray], quantised: bool = 
     return {name: folder / name for name in ("net-shard1", "net-shard2", "net.json")}
 
 
-@pytest.mark.parametrize("name", NETWORKS)
-@pytest.mark.parametrize("form", ["manifest", "safetensors"])
+@pytest.mark.parametrize(("name", "form"), [*((name, "manifest") for name in NETWORKS), ("detector", "safetensors")])
 def test_architectures_give_what_torch_gives(tmp_path: Path, name: str, form: str):
     pytest.importorskip("torch", reason="torch is the oracle")
     from importers.browser_networks import REFERENCES

@@ -40,6 +40,8 @@ def inputs_of(shapes: list[tuple[tuple[int, ...], str]], name: str, number: int 
             found.append((rng.random(shape) * 256 + low).astype(np.int64).astype(kind))
         elif kind == "bool":
             found.append(rng.random(shape) > 0.5)
+        elif kind == "int16":
+            found.append((rng.random(shape) * 20000 - 10000).astype("int16"))
         elif kind.startswith("int"):
             found.append((rng.random(shape) * 4).astype(kind))
         else:
@@ -453,6 +455,25 @@ def quantised_at_the_border_of_floats(w, rng):
     y = w.tensor((1,), "int8", scale=0.03, zero=4)
     w.op("QUANTIZE", [x], [y])
     return [w.op("DEQUANTIZE", [_small(w, rng, y, (3, 3, 3, 2), 0.03)])]
+
+
+@network
+def quantised_to_16_bits(w, rng):
+    x = w.input((1, 5, 5, 2), "int16", scale=1 / 8192)
+    weights = w.constant(rng.integers(-127, 128, (3, 3, 3, 2)), "int8", scale=[0.01, 0.02, 0.015], axis=0)
+    sums = (np.float32(1 / 8192) * np.array([0.01, 0.02, 0.015], np.float32)).astype(np.float32)
+    bias = w.constant(rng.integers(-20000, 20000, 3), "int64", scale=sums)
+    y, z = w.tensor((1,), "int16", scale=1 / 4096), w.tensor((1,), "int16", scale=1 / 32768)
+    w.op("CONV_2D", [x, weights, bias], [y], padding=SAME, stride_w=1, stride_h=1, activation=RELU)
+    w.op("LOGISTIC", [y], [z])
+    return [y, z]
+
+
+@network
+def weights_of_bytes_data_of_floats(w, rng):
+    x = w.input((1, 12))
+    weights = w.constant(rng.integers(-127, 128, (5, 12)), "int8", scale=0.01)
+    return [w.op("FULLY_CONNECTED", [x, weights, w.constant(_weights(rng, 5))], activation=RELU)]
 
 
 @network
