@@ -26,7 +26,8 @@ RECORDED = (
 
 ACTIVATIONS = (
     "relu relu6 leaky_relu elu selu softplus softsign tanh sigmoid exponential hard_sigmoid hard_silu "
-    "silu gelu mish log_softmax softmax celu log_sigmoid hard_tanh tanh_shrink hard_shrink soft_shrink squareplus linear"
+    "silu gelu mish log_softmax softmax celu log_sigmoid hard_tanh tanh_shrink hard_shrink soft_shrink squareplus "
+    "linear"
 )
 
 
