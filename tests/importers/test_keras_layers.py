@@ -95,12 +95,7 @@ def start(name: str) -> dict[str, Any]:
 
 def functional(nodes: list[Any], kind: str, config: dict[str, Any]) -> Network:
     layers = [
-        {
-            "class_name": "InputLayer",
-            "name": "x",
-            "config": {"name": "x", "batch_input_shape": [None, 3]},
-            "inbound_nodes": [],
-        },
+        start("x"),
         {"class_name": kind, "name": "op", "config": {"name": "op"} | config, "inbound_nodes": nodes},
     ]
     whole = {"name": "m", "layers": layers, "input_layers": [["x", 0, 0]], "output_layers": [["op", 0, 0]]}

@@ -27,6 +27,8 @@ MAX_OBJECTS = 200_000
 MAX_DEPTH = 40
 MAX_ATTRIBUTES = 20_000
 MAX_ATTRIBUTE_BYTES = 256 << 20
+MAX_SHARING = 4
+"""Texts of an attribute may be so many times larger than the file: some may be one text."""
 MAX_DIMENSIONS = 16
 HEAPS = (b"GCOL\x01\0\0\0", b"HEAP\0\0\0\0")
 """Marks of heaps, with version and what is reserved; the size follows in 8 bytes."""
@@ -164,29 +166,18 @@ class _Reader:
         entry = source.attrs.get_id(name)
         count = prod(entry.shape) if entry.shape is not None else 0
         kind = h5py.check_string_dtype(entry.dtype)
-        text = kind is not None
-        if kind is not None and kind.length is None and (length is None or length > self.size):
-            raise self.fault(f"the text of the attribute {name[:200]!r} claims {length} bytes")
-        # Text of variable length lies in a heap: many may point at one, so that each may be as large as the file.
-        size = count * (min(self.size, MAX_ATTRIBUTE_BYTES // max(1, count)) if text else entry.dtype.itemsize)
-        if not text and entry.dtype.kind not in "fiubS":
+        if kind is None and entry.dtype.kind not in "fiubS":
             return None
-        if size > self.left_attributes or (text and count > 1 and count * self.size > 1 << 31):
-            raise self.fault(f"the attribute {name[:200]!r} claims {count} entries")
+        size = count * entry.dtype.itemsize
+        if kind is not None and kind.length is None:
+            if length is None or length > MAX_SHARING * self.size:
+                raise self.fault(f"the text of the attribute {name[:200]!r} claims {length} bytes")
+            size = length
+        if size > self.left_attributes:
+            raise self.fault(f"the attribute {name[:200]!r} claims {size} bytes")
         value = source.attrs[name]
-        spent = _size(value)
-        self.left_attributes -= spent
-        if self.left_attributes < 0:
-            raise self.fault("its attributes are larger than any network needs")
+        self.left_attributes -= size
         return _text(value)
-
-
-def _size(value: Any) -> int:
-    if isinstance(value, str | bytes):
-        return len(value)
-    if isinstance(value, np.ndarray) and value.dtype.kind == "O":
-        return sum(_size(entry) for entry in value.ravel())
-    return int(np.asarray(value).nbytes)
 
 
 def _text(value: Any) -> Any:

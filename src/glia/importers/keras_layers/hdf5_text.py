@@ -26,7 +26,7 @@ def base_is_zero(data: bytes) -> bool:
 
 
 def text_lengths(data: bytes, address: int) -> dict[str, int]:
-    """Attribute to the largest length that a text in it claims, of the object whose header begins at `address`.
+    """Attribute to the bytes that all texts in it claim, of the object whose header begins at `address`.
 
     What is not found here is damaged, or stored in a way that no Keras uses.
     """
@@ -85,5 +85,5 @@ def _attribute(data: bytes, start: int, size: int, found: dict[str, int]) -> Non
     if kind != VARIABLE_LENGTH or (version > 1 and data[start + 1] & 1):
         return
     values = data[at + name_bytes + kind_bytes + space_bytes : start + size]
-    lengths = [struct.unpack_from("<I", values, place)[0] for place in range(0, len(values) - 15, REFERENCE_BYTES)]
-    found[name] = max(lengths, default=0)
+    lengths = (struct.unpack_from("<I", values, place)[0] for place in range(0, len(values) - 15, REFERENCE_BYTES))
+    found[name] = sum(lengths)
