@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import io
 import json
+import zipfile
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -143,6 +145,22 @@ def test_numbers_equal_those_of_a_slow_reader(name: str, tmp_path: Path):
     assert [layer.kind for layer in graph.layers][-1] in {kind for kind, _, _ in layers} | {"Conv2D"}
     single = np.concatenate([result(graph, one[None]) for one in x])
     np.testing.assert_allclose(single, expected, atol=1e-5)
+
+
+RECORDS = Path(__file__).parent / "fixtures" / "tf_keras.zip"
+TF_NAMES = [name.removesuffix(".h5") for name in zipfile.ZipFile(RECORDS).namelist() if name.endswith(".h5")]
+
+
+@pytest.mark.parametrize("name", TF_NAMES)
+def test_numbers_equal_those_recorded_from_tf_keras(name: str, tmp_path: Path):
+    with zipfile.ZipFile(RECORDS) as archive:
+        archive.extract(f"{name}.h5", tmp_path)
+        arrays = np.load(io.BytesIO(archive.read(f"{name}.npz")))
+    graph = read(tmp_path / f"{name}.h5")
+    given = [arrays[f"in_{at}"] for at in range(len(graph.model.graph.input))]
+    names = [value.name for value in graph.model.graph.input]
+    (y,) = run_graph(graph)(dict(zip(names, given, strict=True))).values()
+    np.testing.assert_allclose(y, arrays["out_0"], atol=1e-5 * max(1, np.abs(arrays["out_0"]).max()))
 
 
 @pytest.mark.parametrize(("version", "settings", "kernel"), [
@@ -305,6 +323,29 @@ def test_hdf5_that_points_out_of_itself_is_refused(tmp_path: Path, kind: str):
     hostile(tmp_path / "bad.h5", kind)
     with pytest.raises(ImportFailed, match="damaged"):
         read_hdf5(tmp_path / "bad.h5", "bad.h5")
+
+
+def test_a_text_that_claims_gigabytes_is_refused_before_they_are_cleared(tmp_path: Path):
+    with h5py.File(tmp_path / "text.h5", "w") as file:
+        file.attrs["keras_version"] = "x" * 4567
+    data = (tmp_path / "text.h5").read_bytes()
+    length = (4567).to_bytes(4, "little")
+    assert data.count(length) >= 1
+    (tmp_path / "text.h5").write_bytes(data.replace(length, b"\xf0\xff\xff\xff"))
+    with pytest.raises(ImportFailed, match="claims 4294967280 bytes"):
+        read_hdf5(tmp_path / "text.h5", "text.h5")
+
+
+@pytest.mark.parametrize("newest", [False, True])
+def test_attributes_of_every_kind_are_read(tmp_path: Path, newest: bool):
+    with h5py.File(tmp_path / "net.h5", "w", libver="latest" if newest else None) as file:
+        file.attrs["text"], file.attrs["raw"], file.attrs["number"] = "é", b"abc", 3
+        file.attrs["texts"] = ["one", "two", "three"]
+        file.attrs["raws"] = [b"a", b"bc"]
+        file.attrs.create("empty", data=h5py.Empty("f4"))
+    found = read_hdf5(tmp_path / "net.h5", "net.h5").attributes
+    assert (found["text"], found["raw"], int(found["number"])) == ("é", "abc", 3)
+    assert (found["texts"], found["raws"]) == (["one", "two", "three"], ["a", "bc"])
 
 
 def test_damaged_files_are_read_or_fail_the_import(tmp_path: Path):
