@@ -24,6 +24,13 @@ RECORDED = (
 )  # fmt: skip
 
 
+ACTIVATIONS = (
+    "relu relu6 leaky_relu elu selu softplus softsign tanh sigmoid exponential hard_sigmoid hard_silu "
+    "silu gelu mish log_softmax softmax celu log_sigmoid hard_tanh tanh_shrink hard_shrink soft_shrink squareplus "
+    "linear"
+)
+
+
 def model(build: Callable[[], Any]) -> Callable[[], Any]:
     MODELS[build.__name__] = build
     return build
@@ -58,33 +65,7 @@ for kind in ("LSTM", "GRU", "SimpleRNN"):
         words = lambda: layers.Embedding(5, 4, mask_zero=True)  # noqa: E731
         chain(f"words_{kind}_{rows}", (7,), words, made)
         chain(f"words_{kind}_{rows}_both", (7,), words, lambda m=made: layers.Bidirectional(m()))
-for activation in [
-    "relu",
-    "relu6",
-    "leaky_relu",
-    "elu",
-    "selu",
-    "softplus",
-    "softsign",
-    "tanh",
-    "sigmoid",
-    "exponential",
-    "hard_sigmoid",
-    "hard_silu",
-    "silu",
-    "gelu",
-    "mish",
-    "log_softmax",
-    "softmax",
-    "celu",
-    "log_sigmoid",
-    "hard_tanh",
-    "tanh_shrink",
-    "hard_shrink",
-    "soft_shrink",
-    "squareplus",
-    "linear",
-]:
+for activation in ACTIVATIONS.split():
     chain(f"activation_{activation}", (3, 4, 5), lambda a=activation: layers.Activation(a))
 for merge in ("sum", "ave", "mul"):
     chain(f"both_{merge}", (5, 3), lambda m=merge: layers.Bidirectional(layers.LSTM(4), merge_mode=m))

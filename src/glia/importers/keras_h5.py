@@ -59,6 +59,7 @@ class KerasH5:
         stored: Stored | None = None
         if "layers" in root.groups and "layer_names" not in root.attributes and "model_weights" not in root.groups:
             weights = from_vars(network, root)
+            config = {"keras_version": "3.0"} | config
         else:
             stored = from_hdf5(root)
             weights = deal(network, stored)

@@ -12,7 +12,7 @@ Source: keras/engine/topology.py of Keras 1.2.2 and 2.0.6, keras/src/models/func
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from glia.core.errors import ImportFailed
@@ -144,8 +144,7 @@ def _sequential(config: object, model: Config, depth: int) -> Network:
         last, inputs = None, ()
     for spec in specs:
         calls = (Call((Ref(last, 0, 0),)),) if last is not None else (Call(()),)
-        spec = Spec(_fresh(spec.name, found), spec.kind, spec.config, calls, spec.inner, spec.wrapped, spec.module)
-        found[spec.name] = spec
+        found[_fresh(spec.name, found)] = replace(spec, calls=calls)
         inputs = inputs or (Ref(spec.name, 0, 0),)
         last = spec.name
     assert last is not None
@@ -209,24 +208,67 @@ def _functional(config: Config, depth: int) -> Network:
         calls = tuple(_call(node) for node in nodes) or (Call(()),)
         if spec.name in found:
             raise ImportFailed(f"Two layers are called {spec.name}. The file is damaged.")
-        found[spec.name] = Spec(spec.name, spec.kind, spec.config, calls, spec.inner, spec.wrapped, spec.module)
-    inputs, outputs = (
-        tuple(_own_call_left_out(ref, found, entries) for ref in refs(config.get(key)))
-        for key in ("input_layers", "output_layers")
-    )
+        found[spec.name] = replace(spec, calls=calls)
+    inputs, outputs = (tuple(refs(config.get(key))) for key in ("input_layers", "output_layers"))
+    outputs = tuple(_output_of(ref, found, entries) for ref in outputs)
+    if late := _first_calls(found, outputs, entries):
+        outputs = _moved(outputs, late)
+        for name, spec in found.items():
+            calls = tuple(Call(_moved(call.inputs, late), _moved(call.keywords, late)) for call in spec.calls)
+            found[name] = replace(spec, calls=calls)
     if not inputs or not outputs:
         raise ImportFailed("A model names no inputs or no outputs. The file is damaged.")
     trainable = config.get("trainable", True) is not False
     return Network(str(config.get("name") or "model"), found, inputs, outputs, False, trainable)
 
 
-def _own_call_left_out(ref: Ref, found: Mapping[str, Spec], entries: list[Any]) -> Ref:
+def _first_calls(found: Mapping[str, Spec], outputs: tuple[Ref, ...], entries: list[Any]) -> set[str]:
+    """Models whose calls are counted from 1: tf.keras counts the making of a model as its call 0."""
+    numbers: dict[str, set[int]] = {}
+    for ref in (*outputs, *(ref for spec in found.values() for call in spec.calls for ref in _refs_of(call))):
+        numbers.setdefault(ref.layer, set()).add(ref.node)
+    return {
+        name
+        for name, spec in found.items()
+        if spec.inner is not None and name in numbers and min(numbers[name]) == 1
+        and max(numbers[name]) == len(spec.calls) and not _is_new(entries)
+    }  # fmt: skip
+
+
+def _is_new(entries: list[Any]) -> bool:
+    """Whether calls are written as Keras 3 does."""
+    return any(isinstance(node, dict) for entry in entries for node in entry.get("inbound_nodes", []))
+
+
+def _refs_of(call: Call) -> Iterator[Ref]:
+    waiting: list[Any] = [*call.inputs, *call.keywords.values()]
+    while waiting:
+        value = waiting.pop()
+        if isinstance(value, Ref):
+            yield value
+        elif isinstance(value, list):
+            waiting += value
+
+
+def _moved(value: Any, late: set[str]) -> Any:
+    """References with calls counted from 0."""
+    if isinstance(value, Ref):
+        return Ref(value.layer, value.node - 1, value.tensor) if value.layer in late else value
+    if isinstance(value, list | tuple):
+        return type(value)(_moved(entry, late) for entry in value)
+    if isinstance(value, dict):
+        return {key: _moved(entry, late) for key, entry in value.items()}
+    return value
+
+
+def _output_of(ref: Ref, found: Mapping[str, Spec], entries: list[Any]) -> Ref:
     """Keras 3 counts the making of a model as its first call where it names outputs, and nowhere else."""
     spec = found.get(ref.layer)
-    if spec is None or spec.inner is None or spec.inner.sequential or ref.node < 1:
+    if spec is None or spec.inner is None or ref.node < 1 or not _is_new(entries):
         return ref
-    is_new = any(isinstance(node, dict) for entry in entries for node in entry.get("inbound_nodes", []))
-    return Ref(ref.layer, ref.node - 1, ref.tensor) if is_new else ref
+    if spec.inner.sequential and ref.node < len(spec.calls):
+        return ref
+    return Ref(ref.layer, ref.node - 1, ref.tensor)
 
 
 def _call(node: object) -> Call:

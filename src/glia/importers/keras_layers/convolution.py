@@ -6,6 +6,8 @@ Theano turns kernels by 180 degrees, so what was trained there is turned once mo
 
 from __future__ import annotations
 
+from math import prod
+
 import numpy as np
 
 from glia.core.errors import ImportFailed
@@ -170,7 +172,37 @@ def _transposed(rank: int) -> Rule:
     return rule
 
 
+def _local(rank: int) -> Rule:
+    """A convolution with other weights at each place: kernel (places, window * in, out), bias (places..., out)."""
+
+    def rule(call: Applied) -> str:
+        window, out = _window(call, rank), call.integer("filters", least=1)
+        if not call.is_last() or call.text("padding", "valid") != "valid" or call.integer("implementation", 1) != 1:
+            raise unsupported("a locally connected layer with channels first, pads, or another `implementation`,")
+        x = call.first(call.x, rank + 2)
+        (into,) = call.graph.known_shape(x, [1])
+        size = prod(window.kernel) * into
+        # A convolution with a kernel of ones and zeros lays each window's numbers in its channels, in Keras' order.
+        picking = np.eye(size, dtype=np.float32).reshape(size, *window.kernel, into)
+        picking = call.constant("window", picking.transpose(0, rank + 1, *range(1, rank + 1)))
+        laid = call.graph.node("Conv", [x, picking], strides=window.strides)
+        places = call.graph.known_shape(laid, range(2, rank + 2))
+        kernel = call.weight(0, 3, "the kernel")
+        if kernel.shape != (prod(places), size, out):
+            raise ImportFailed(f"its kernel has the shape {list(kernel.shape)}, expected {[prod(places), size, out]}")
+        rows = call.graph.reshape(laid, [0, size, prod(places)])
+        y = call.graph.node("Einsum", [rows, call.constant("kernel", kernel)], equation="npo,opf->nof")
+        y = call.graph.reshape(y, [0, *places, out], call.hint)
+        if call.flag("use_bias", True):
+            bias = call.vector(1, prod(places) * out).reshape(1, *places, out)
+            y = call.graph.node("Add", [y, call.constant("bias", bias)])
+        return activate(call, y, call.config.get("activation"))
+
+    return rule
+
+
 RULES: dict[str, Rule] = {
+    **{f"LocallyConnected{rank}D": _local(rank) for rank in (1, 2)},
     **{f"Conv{rank}D": _convolution(rank) for rank in (1, 2, 3)},
     **{f"Conv{rank}DTranspose": _transposed(rank) for rank in (1, 2, 3)},
     **{f"SeparableConv{rank}D": _separable(rank) for rank in (1, 2)},

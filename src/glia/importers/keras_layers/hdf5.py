@@ -19,6 +19,7 @@ from jaxtyping import Shaped
 
 from glia.core.errors import ImportFailed
 from glia.importers.importer import read_limited
+from glia.importers.keras_layers.hdf5_text import base_is_zero, text_lengths
 
 MAGIC = b"\x89HDF\r\n\x1a\n"
 MAX_FILE_BYTES = 2 << 30
@@ -26,7 +27,12 @@ MAX_OBJECTS = 200_000
 MAX_DEPTH = 40
 MAX_ATTRIBUTES = 20_000
 MAX_ATTRIBUTE_BYTES = 256 << 20
+MAX_SHARING = 4
+"""Texts of an attribute may be so many times larger than the file: some may be one text."""
 MAX_DIMENSIONS = 16
+HEAPS = (b"GCOL\x01\0\0\0", b"HEAP\0\0\0\0")
+"""Marks of heaps, with version and what is reserved; the size follows in 8 bytes."""
+SLACK_HEAP_BYTES = 1 << 16
 RATIO, SLACK_BYTES = 200, 64 << 20
 """Arrays may be so many times larger than the file (compression), and so many bytes beyond."""
 FAULTS = (
@@ -71,9 +77,12 @@ def read_hdf5(source: Path | bytes, name: str, skipped: Collection[str] = ()) ->
     Raises ImportFailed.
     """
     data = read_limited(source, MAX_FILE_BYTES) if isinstance(source, Path) else source
+    _check_heaps(data, name)
     try:
         with h5py.File(io.BytesIO(data), "r") as file:
-            return _Reader(name, len(data)).group(file, 0, set(skipped))
+            if not base_is_zero(data):
+                raise ImportFailed(f"{name}: its addresses count from elsewhere. Write it again with h5py's defaults.")
+            return _Reader(name, data).group(file, 0, set(skipped))
     except ImportFailed:
         raise
     except FAULTS as error:
@@ -81,14 +90,28 @@ def read_hdf5(source: Path | bytes, name: str, skipped: Collection[str] = ()) ->
         raise ImportFailed(f"{name} is damaged: HDF5 says {words or type(error).__name__}. Fetch it again.") from None
 
 
+def _check_heaps(data: bytes, name: str) -> None:
+    """Refuse heaps (of names, of text) that claim more than the file holds: HDF5's library allocates what they say."""
+    for mark in HEAPS:
+        at = data.find(mark)
+        while at >= 0:
+            size = int.from_bytes(data[at + len(mark) : at + len(mark) + 8], "little")
+            if size > len(data) - at + SLACK_HEAP_BYTES:
+                raise ImportFailed(
+                    f"{name}: a heap at byte {at} claims {size} bytes. The file is cut short or damaged."
+                )
+            at = data.find(mark, at + 1)
+
+
 class _Reader:
     """Copies what it meets, and counts."""
 
-    def __init__(self, name: str, size: int) -> None:
+    def __init__(self, name: str, data: bytes) -> None:
         self.name = name
-        self.size = size
+        self.data = data
+        self.size = len(data)
         self.objects = 0
-        self.left = RATIO * size + SLACK_BYTES
+        self.left = RATIO * len(data) + SLACK_BYTES
         self.left_attributes = MAX_ATTRIBUTE_BYTES
 
     def fault(self, words: str) -> ImportFailed:
@@ -135,32 +158,26 @@ class _Reader:
         names = list(source.attrs)
         if len(names) > MAX_ATTRIBUTES:
             raise self.fault(f"a group has {len(names)} attributes")
-        return {name: self.attribute(name, source.attrs.get_id(name), source) for name in names}
+        lengths = text_lengths(self.data, h5py.h5o.get_info(source.id).addr) if names else {}
+        return {name: self.attribute(name, source, lengths.get(name)) for name in names}
 
-    def attribute(self, name: str, entry: Any, source: Any) -> Any:
-        """One attribute, if it is small."""
+    def attribute(self, name: str, source: Any, length: int | None) -> Any:
+        """One attribute, if it is small; `length` is what a text of variable length claims."""
+        entry = source.attrs.get_id(name)
         count = prod(entry.shape) if entry.shape is not None else 0
-        text = h5py.check_string_dtype(entry.dtype) is not None
-        # Text of variable length lies in a heap: many may point at one, so that each may be as large as the file.
-        size = count * (min(self.size, MAX_ATTRIBUTE_BYTES // max(1, count)) if text else entry.dtype.itemsize)
-        if not text and entry.dtype.kind not in "fiubS":
+        kind = h5py.check_string_dtype(entry.dtype)
+        if kind is None and entry.dtype.kind not in "fiubS":
             return None
-        if size > self.left_attributes or (text and count > 1 and count * self.size > 1 << 31):
-            raise self.fault(f"the attribute {name[:200]!r} claims {count} entries")
+        size = count * entry.dtype.itemsize
+        if kind is not None and kind.length is None:
+            if length is None or length > MAX_SHARING * self.size:
+                raise self.fault(f"the text of the attribute {name[:200]!r} claims {length} bytes")
+            size = length
+        if size > self.left_attributes:
+            raise self.fault(f"the attribute {name[:200]!r} claims {size} bytes")
         value = source.attrs[name]
-        spent = _size(value)
-        self.left_attributes -= spent
-        if self.left_attributes < 0:
-            raise self.fault("its attributes are larger than any network needs")
+        self.left_attributes -= size
         return _text(value)
-
-
-def _size(value: Any) -> int:
-    if isinstance(value, str | bytes):
-        return len(value)
-    if isinstance(value, np.ndarray) and value.dtype.kind == "O":
-        return sum(_size(entry) for entry in value.ravel())
-    return int(np.asarray(value).nbytes)
 
 
 def _text(value: Any) -> Any:
