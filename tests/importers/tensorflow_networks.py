@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from importers.tensorflow_writer import BOOL, DOUBLE, FLOAT, INT32, INT64, UINT8, Frozen, Type, type_of
+from importers.tensorflow_writer import BOOL, DOUBLE, FLOAT, INT32, INT64, UINT8, Frozen, Function, Type, type_of
 
 Network = tuple[Frozen, list[str]]
 """The graph, and the tensors that are compared."""
@@ -64,7 +64,7 @@ ONES = {"strides": [1, 1, 1, 1]}
 UNARY = {
     "Acosh": positive(2, 5) + 1, "Asinh": PICTURE, "Atanh": np.tanh(PICTURE) * np.float32(0.9),
     "Abs": PICTURE, "Acos": np.tanh(PICTURE), "Asin": np.tanh(PICTURE), "Atan": PICTURE, "Ceil": PICTURE,
-    "Cos": PICTURE, "Cosh": PICTURE, "Elu": PICTURE, "Erf": PICTURE, "Exp": PICTURE, "Expm1": PICTURE,
+    "Cos": PICTURE, "Cosh": PICTURE, "Elu": PICTURE, "Erf": PICTURE, "Erfc": PICTURE, "Exp": PICTURE, "Expm1": PICTURE,
     "Floor": PICTURE, "Log": positive(2, 5), "Log1p": positive(2, 5), "LogSoftmax": normal(3, 5), "Neg": PICTURE,
     "Reciprocal": positive(2, 5), "Relu": PICTURE, "Relu6": PICTURE * 5, "Rint": PICTURE * 3, "Round": PICTURE * 3,
     "Rsqrt": positive(2, 5), "Selu": PICTURE, "Sigmoid": PICTURE, "Sign": PICTURE, "Sin": PICTURE, "Sinh": PICTURE,
@@ -820,3 +820,64 @@ def _() -> Network:
     graph.node("n", "FusedBatchNormV2", "v", *values, is_training=False, T=T, U=T)
     graph.node("m", "Mod", ints(7, -7), ints(3, 3), T=I32)
     return graph, ["p", "b", "v", "n", "m"]
+
+
+@network("a recurrent layer of TensorFlow 2")
+def recurrent_2() -> Network:
+    """h = tanh(x_t * w + h) in a While whose body is a function, over lists of tensors; inside a call."""
+    variant, boolean = Type(21), Type(BOOL)
+    state = [("i", I32), ("h", T), ("o", variant), ("x", variant), ("n", I32)]
+    condition, body, call, graph = Frozen(), Frozen(), Frozen(), Frozen()
+    condition.node("less", "Less", "i", "n", T=I32)
+    graph.function("rnn_cond", state, [("less:z:0", boolean)], condition)
+    body.constant("one", lone(1))
+    body.constant("shape", ints(-1, 4))
+    body.constant("w", normal(4, 4, seed=1))
+    body.node("next", "AddV2", "i", "one:output:0", T=I32)
+    body.node("item", "TensorListGetItem", "x", "i", "shape:output:0", element_dtype=T)
+    body.node("product", "MatMul", "item:item:0", "w:output:0", T=T)
+    body.node("sum", "AddV2", "product:product:0", "h", T=T)
+    body.node("tanh", "Tanh", "sum:z:0", T=T)
+    body.node("set", "TensorListSetItem", "o", "i", "tanh:y:0", element_dtype=T)
+    body.node("same", "Identity", "x", T=variant)
+    body.node("steps", "Identity", "n", T=I32)
+    kinds = [kind for _, kind in state]
+    results = ["next:z:0", "tanh:y:0", "set:output_handle:0", "same:output:0", "steps:output:0"]
+    graph.function("rnn_body", state, list(zip(results, kinds, strict=True)), body)
+    call.constant("perm", ints(1, 0, 2))
+    call.constant("zero", lone(0))
+    call.constant("six", lone(6))
+    call.constant("sizes", ints(-1, 4))
+    call.constant("start", np.zeros((2, 4), np.float32))
+    call.node("t", "Transpose", "v", "perm:output:0", T=T, Tperm=I32)
+    lists = {"element_dtype": T, "shape_type": I32}
+    call.node("in", "TensorListFromTensor", "t:y:0", "sizes:output:0", **lists)
+    call.node("out", "TensorListReserve", "sizes:output:0", "six:output:0", **lists)
+    call.node("length", "TensorListLength", "in:output_handle:0")
+    initial = ["zero:output:0", "start:output:0", "out:handle:0", "in:output_handle:0", "length:length:0"]
+    functions = {"cond": Function("rnn_cond"), "body": Function("rnn_body")}
+    call.node("loop", "StatelessWhile", *initial, T=kinds, **functions)
+    call.node("all", "TensorListStack", "loop:output:2", "sizes:output:0", element_dtype=T, num_elements=-1)
+    call.node("top", "TopKV2", "loop:output:1", "two:output:0", T=T, sorted=True)
+    call.constant("two", lone(2))
+    gives = [("all:tensor:0", T), ("top:values:0", T), ("top:indices:0", I32)]
+    graph.function("rnn", [("v", T)], gives, call)
+    graph.input("x", normal(2, 6, 4))
+    graph.node("c", "PartitionedCall", "x", Tin=[T], Tout=[T, T, I32], f=Function("rnn"))
+    graph.node("y", "Transpose", "c", ints(1, 0, 2), T=T, Tperm=I32)
+    graph.node("z", "Neg", "c:1", T=T)
+    graph.node("p", "Neg", "c:2", T=I32)
+    return graph, ["y", "z", "p"]
+
+
+@network("a branch of TensorFlow 2")
+def _() -> Network:
+    graph = Frozen()
+    for name, op in (("then", "Neg"), ("other", "Exp")):
+        branch = Frozen()
+        branch.node("r", op, "v", T=T)
+        graph.function(name, [("v", T)], [("r:y:0", T)], branch)
+    graph.input("x", normal(2, 4))
+    functions = {"then_branch": Function("then"), "else_branch": Function("other")}
+    graph.node("y", "StatelessIf", np.array(False), "x", Tcond=Type(BOOL), Tin=[T], Tout=[T], **functions)
+    return graph, ["y"]

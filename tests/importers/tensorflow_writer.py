@@ -17,6 +17,10 @@ class Type(int):
     """A number that is a type."""
 
 
+class Function(str):
+    """The name of a function, as an attribute."""
+
+
 def type_of(value: np.ndarray) -> Type:
     """Its number in TensorFlow."""
     return Type(_TYPES[value.dtype.str[1:]])
@@ -28,6 +32,7 @@ class Frozen:
     def __init__(self) -> None:
         self.nodes: list[Any] = []
         self.inputs: dict[str, np.ndarray] = {}
+        self.functions: list[Any] = []
 
     def input(self, name: str, value: np.ndarray, shape: Sequence[int] | None = None, op: str = "Placeholder") -> str:
         """A placeholder, and what it is fed with; `shape`: where it is declared as another, -1 for an open size."""
@@ -53,7 +58,19 @@ class Frozen:
     def bytes(self, producer: int = 175) -> bytes:
         """The file."""
         versions = SCHEMA.new("VersionDef", producer=producer)
-        return bytes(SCHEMA.new("GraphDef", node=self.nodes, versions=versions).SerializeToString(deterministic=True))
+        library = SCHEMA.new("FunctionDefLibrary", function=self.functions)
+        whole = SCHEMA.new("GraphDef", node=self.nodes, versions=versions, library=library)
+        return bytes(whole.SerializeToString(deterministic=True))
+
+    def function(
+        self, name: str, arguments: Sequence[tuple[str, Type]], results: Sequence[tuple[str, Type]], body: Frozen
+    ) -> None:
+        """A function; `results`: what it gives, as `node:output:index`, and its type."""
+        takes = [SCHEMA.new("ArgDef", name=argument, type=kind) for argument, kind in arguments]
+        gives = [SCHEMA.new("ArgDef", name=f"r{index}", type=kind) for index, (_, kind) in enumerate(results)]
+        ret = [SCHEMA.new("Ret", key=f"r{index}", value=source) for index, (source, _) in enumerate(results)]
+        signature = SCHEMA.new("OpDef", name=name, input_arg=takes, output_arg=gives)
+        self.functions.append(SCHEMA.new("FunctionDef", signature=signature, node_def=body.nodes, ret=ret))
 
 
 def tensor(value: np.ndarray) -> Any:
@@ -74,6 +91,8 @@ def attribute(value: Any) -> Any:
         return SCHEMA.new("AttrValue", i=value)
     if isinstance(value, float):
         return SCHEMA.new("AttrValue", f=value)
+    if isinstance(value, Function):
+        return SCHEMA.new("AttrValue", func=SCHEMA.new("NameAttrList", name=value))
     if isinstance(value, str):
         return SCHEMA.new("AttrValue", s=value.encode())
     if isinstance(value, tuple):

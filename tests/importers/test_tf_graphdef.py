@@ -16,13 +16,13 @@ from foreign.tf_graphdef import FOLDER, cases
 from glia.core.errors import ImportFailed
 from glia.importers.importer import ImportedGraph
 from glia.importers.sniff import importers
-from glia.importers.tensorflow_ops import network as walk
+from glia.importers.tensorflow_ops import walk
 from glia.importers.tensorflow_ops.rules import RULES
 from glia.importers.tf_graphdef import IMPORTER
 from importers.mutate import mutations
 from importers.record_tensorflow import FIXTURE
 from importers.tensorflow_networks import I32, T, inception_2015, ints, lone, loop, networks, normal, one
-from importers.tensorflow_writer import STRING, Frozen, Type, tensor
+from importers.tensorflow_writer import STRING, Frozen, Function, Type, tensor
 
 RECORDED = np.load(FIXTURE)
 NETWORKS = dict(networks())
@@ -303,10 +303,10 @@ def test_all_unsupported_operators_are_told_at_once(tmp_path: Path):
     graph.input("x", normal(2, 4))
     graph.node("one", "Fft", "x", T=T)
     graph.node("two", "Relu", "one", T=T)
-    graph.node("three", "StatelessWhile", "x", T=T)
+    graph.node("three", "CropAndResize", "x", T=T)
     graph.node("four", "LookupTableFindV2", "x", T=T)
     message = refused(tmp_path, graph, "3 layers cannot be imported")
-    assert all(words in message for words in ("one (Fft)", "three (StatelessWhile)", "four (LookupTableFindV2)"))
+    assert all(words in message for words in ("one (Fft)", "three (CropAndResize)", "four (LookupTableFindV2)"))
     assert "two" not in message
 
 
@@ -317,6 +317,27 @@ def test_a_loop_whose_length_depends_on_the_input_is_refused_by_name(tmp_path: P
     (enter,) = [node for node in graph.nodes if node.name == "en"]
     enter.input[0] = "count"
     refused(tmp_path, graph, r"loop \(while_loop\).*known length")
+
+
+def test_functions_that_are_missing_or_call_themselves_are_refused(tmp_path: Path):
+    graph, again = Frozen(), Frozen()
+    graph.input("x", normal(2, 4))
+    again.node("c", "PartitionedCall", "v", Tin=[T], Tout=[T], f=Function("again"))
+    graph.function("again", [("v", T)], [("c:output:0", T)], again)
+    graph.node("y", "PartitionedCall", "x", Tin=[T], Tout=[T], f=Function("again"))
+    refused(tmp_path, graph, "deep")
+    graph = Frozen()
+    graph.input("x", normal(2, 4))
+    graph.node("y", "PartitionedCall", "x", Tin=[T], Tout=[T], f=Function("nowhere"))
+    refused(tmp_path, graph, "nowhere")
+
+
+def test_the_layers_of_a_call_are_in_the_table(tmp_path: Path):
+    network, outputs = NETWORKS["a recurrent layer of TensorFlow 2"]
+    rows = [(layer.name, layer.kind) for layer in read(tmp_path, network.bytes(), outputs=outputs).layers]
+    assert ("c/t", "Transpose") in rows
+    assert ("c/loop", "StatelessWhile") in rows
+    assert not any(name.startswith("c/loop/") for name, _ in rows)
 
 
 def test_an_endless_loop_ends(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
@@ -433,6 +454,7 @@ def test_long_chains_do_not_exhaust_the_stack(tmp_path: Path):
 
 def test_every_rule_is_tried():
     tried = {node.op for network, _ in NETWORKS.values() for node in network.nodes}
+    tried |= {node.op for network, _ in NETWORKS.values() for one in network.functions for node in one.node_def}
     assert set(RULES) - tried <= NOT_IN_TENSORFLOW | {"RandomUniform", "RandomStandardNormal", "PlaceholderWithDefault"}
 
 
@@ -486,7 +508,7 @@ def test_a_frozen_graph_is_of_one_format():
         assert [name for name, one in importers().items() if one.sniff(data[: 1 << 16], len(data))] == ["tf-graphdef"]
 
 
-@pytest.mark.parametrize("which", ["a network as of 2015", "a loop of five steps", "a window over dilated space"])
+@pytest.mark.parametrize("which", ["a network as of 2015", "a loop of five steps", "a recurrent layer of TensorFlow 2"])
 def test_damaged_files_are_refused_or_read(which: str, tmp_path: Path):
     network, _ = NETWORKS[which]
     for data in mutations(network.bytes(), 70, seed=5):

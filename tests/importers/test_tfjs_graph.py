@@ -37,6 +37,7 @@ CHOSEN = [
     "FusedBatchNorm",
     "Reshape by a computed shape",
     "a recurrent layer over an array of tensors",
+    "a recurrent layer of TensorFlow 2",
 ]
 
 
@@ -46,6 +47,8 @@ def as_json(value: Any) -> dict[str, Any]:
         return {"s": base64.b64encode(value.s).decode()}
     if value.HasField("i"):
         return {"i": str(value.i)}
+    if value.HasField("func"):
+        return {"func": {"name": value.func.name}}
     for kind in ("f", "b"):
         if value.HasField(kind):
             return {kind: getattr(value, kind)}
@@ -62,24 +65,40 @@ def as_json(value: Any) -> dict[str, Any]:
     return {"list": {"i": [str(number) for number in value.list.i]} if value.list.i else {}}
 
 
+def node_as_json(node: Any) -> dict[str, Any]:
+    attributes = {entry.key: as_json(entry.value) for entry in node.attr}
+    return {"name": node.name, "op": node.op, "input": list(node.input), "attr": attributes}
+
+
 def write(folder: Path, graph: Frozen, quantised: str = "", shards: int = 1, **more: Any) -> dict[str, Path]:
     """model.json and shards of a graph; `quantised`: the type that floats are stored in."""
-    nodes, weights, data = [], [], b""
-    for node in graph.nodes:
-        attributes = {entry.key: as_json(entry.value) for entry in node.attr}
-        nodes.append({"name": node.name, "op": node.op, "input": list(node.input), "attr": attributes})
+    weights, data = [], b""
+    for node in [*graph.nodes, *(node for one in graph.functions for node in one.node_def)]:
         for entry in node.attr:
             if node.op == "Const" and entry.key == "value":
                 entries, raw = stored(node.name, entry.value.tensor, quantised)
                 weights.append(entries)
                 data += raw
+    library = [
+        {
+            "signature": {
+                "name": one.signature.name,
+                "inputArg": [{"name": argument.name} for argument in one.signature.input_arg],
+                "outputArg": [{"name": argument.name} for argument in one.signature.output_arg],
+            },
+            "nodeDef": [node_as_json(node) for node in one.node_def],
+            "ret": {entry.key: entry.value for entry in one.ret},
+        }
+        for one in graph.functions
+    ]
+    topology = {"node": [node_as_json(node) for node in graph.nodes], "library": {"function": library}}
     paths = [f"group1-shard{index + 1}of{shards}.bin" for index in range(shards)]
     step = -(-len(data) // shards) or 1
     for index, path in enumerate(paths):
         (folder / path).write_bytes(data[index * step : (index + 1) * step])
     model = {
         "format": "graph-model",
-        "modelTopology": {"node": nodes, "versions": {"producer": 175}},
+        "modelTopology": topology,
         "weightsManifest": [{"paths": paths, "weights": weights}],
         **more,
     }

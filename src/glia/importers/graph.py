@@ -242,7 +242,12 @@ class GraphWriter:
                 found = onnx.shape_inference.infer_node_outputs(
                     schema, node, types, data, opset_imports=_OPSETS, ir_version=IR_VERSION
                 )
-            except (onnx.shape_inference.InferenceError, RuntimeError, ValueError) as error:
+            except (
+                onnx.shape_inference.InferenceError,
+                onnx.checker.ValidationError,
+                RuntimeError,
+                ValueError,
+            ) as error:
                 shapes = ", ".join(str(list(self._tensors[name].shape or ("?",))) for name in filter(None, node.input))
                 raise ImportFailed(f"{node.op_type} does not take inputs of {shapes}: {error}") from None
         outputs = [_known(found.get(name)) for name in node.output]
@@ -274,7 +279,8 @@ class GraphWriter:
         )
         try:
             evaluator = ReferenceEvaluator(helper.make_model(graph, opset_imports=_OPSETS, ir_version=IR_VERSION))
-            values = evaluator.run(None, feeds)
+            with np.errstate(all="ignore"):  # what is not finite is so at run time too
+                values = evaluator.run(None, feeds)
         except Exception:  # noqa: BLE001  the reference lacks it, or refuses it: the runtime will see
             return False
         for name, value in zip(node.output, values, strict=True):

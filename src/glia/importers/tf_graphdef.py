@@ -16,9 +16,11 @@ from typing import Any
 
 from glia.core.errors import ImportFailed
 from glia.importers.importer import ImportedGraph, read_limited, refuse_unknown
+from glia.importers.tensorflow_ops.functions import functions_of
 from glia.importers.tensorflow_ops.labels import MAX_LABEL_BYTES, labels_of, with_labels
-from glia.importers.tensorflow_ops.network import OPTIONS, Network, import_network
+from glia.importers.tensorflow_ops.network import OPTIONS, import_network
 from glia.importers.tensorflow_ops.nodes import SCHEMA, nodes_of
+from glia.importers.tensorflow_ops.walk import Network
 
 MAX_FILE_BYTES = 2 << 30
 MAX_NAME = 4096
@@ -48,8 +50,9 @@ class TensorFlowGraph:
         if len(graphs) != 1 or len(labels) > 1:
             raise ImportFailed(f"Expected one frozen graph and at most one list of labels, received {sorted(files)}.")
         ((path, data),) = graphs
-        nodes = nodes_of(SCHEMA.parse("GraphDef", data, path.name), path.name)
-        found = import_network(Network(nodes, path.name), options)
+        parsed = SCHEMA.parse("GraphDef", data, path.name)
+        functions = functions_of(parsed.library, path.name)
+        found = import_network(Network(nodes_of(parsed, path.name), path.name, functions=functions), options)
         return {"model": with_labels(found, labels[0]) if labels else found}
 
 

@@ -17,9 +17,11 @@ from typing import Any
 
 from glia.core.errors import ImportFailed
 from glia.importers.importer import ImportedGraph, read_limited, refuse_unknown
+from glia.importers.tensorflow_ops.functions import functions_of_json
 from glia.importers.tensorflow_ops.labels import MAX_LABEL_BYTES, labels_of, with_labels
-from glia.importers.tensorflow_ops.network import OPTIONS, Network, Signature, import_network
+from glia.importers.tensorflow_ops.network import OPTIONS, import_network
 from glia.importers.tensorflow_ops.nodes import nodes_of_json
+from glia.importers.tensorflow_ops.walk import Network, Signature
 from glia.importers.web_weights import read_json, read_weights
 
 FORMAT_KEY = re.compile(rb'"format"\s*:\s*"([a-z-]*)"')
@@ -56,7 +58,9 @@ class TensorFlowJsGraph:
         nodes = nodes_of_json(whole.get("modelTopology"), path.name)
         rest = {name: file for name, file in files.items() if name != key}
         values = read_weights(whole.get("weightsManifest"), rest)
-        found = import_network(Network(nodes, path.name, values, _signature(whole, path.name)), options)
+        functions = functions_of_json(whole.get("modelTopology"), path.name)
+        network = Network(nodes, path.name, values, _signature(whole, path.name), functions=functions)
+        found = import_network(network, options)
         labels = _labels(rest, whole)
         return {"model": with_labels(found, labels) if labels else found}
 

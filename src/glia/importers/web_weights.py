@@ -25,6 +25,7 @@ MAX_JSON_BYTES = 64 << 20
 MAX_BYTES = 2 << 30
 MAX_ELEMENTS = 1 << 29
 MAX_DIMENSIONS = 8
+MAX_NUMBER = float(np.finfo(np.float32).max) / 2**17  # so that 16 bits times it, plus it, is finite
 _DTYPES = {
     "float32": "<f4",
     "float16": "<f2",
@@ -116,7 +117,7 @@ def _shape(value: object) -> tuple[int, ...]:
 
 
 def _number(value: object, what: str) -> float:
-    if isinstance(value, bool) or not isinstance(value, int | float) or not np.isfinite(value):
+    if isinstance(value, bool) or not isinstance(value, int | float) or not abs(value) <= MAX_NUMBER:
         raise ImportFailed(f"Expected a number as `{what}` of a quantised weight, received {str(value)[:100]}.")
     return float(value)
 

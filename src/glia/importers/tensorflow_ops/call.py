@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, TypeVar
@@ -129,7 +130,8 @@ class Call:
         if value is None:
             return default
         kinds = (int, float) if isinstance(default, float) else type(default)
-        if not isinstance(value, kinds) or isinstance(value, bool) != isinstance(default, bool):
+        right = isinstance(value, kinds) and isinstance(value, bool) == isinstance(default, bool)
+        if not right or (isinstance(value, float) and not math.isfinite(value)):
             raise ImportFailed(f"the attribute {name} is {str(value)[:50]!r}, which cannot be; the file is damaged")
         return type(default)(value)
 

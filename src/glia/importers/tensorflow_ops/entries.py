@@ -95,7 +95,9 @@ def ends(nodes: Mapping[str, Node]) -> list[Source]:
         raise ImportFailed("The network has no end: every tensor is read by another. Name the outputs: `outputs`.")
     begins = {node.name for node in nodes.values() if node.op in PLACEHOLDERS}
     fed = [node for node in found if not begins.isdisjoint(needed(nodes, [(node.name, 0)], set()))]
-    return [(node.name, 0) for node in fed or found]
+    # What leaves a loop and is read by nobody is left over from it, where something else is given.
+    meant = [node for node in fed if node.op != "Exit"]
+    return [(node.name, 0) for node in meant or fed or found]
 
 
 def cuts(nodes: Mapping[str, Node], wanted: set[str]) -> list[Source]:

@@ -22,7 +22,6 @@ MERGES = {"Merge", "RefMerge"}
 SWITCHES = {"Switch", "RefSwitch"}
 EXITS = {"Exit", "RefExit"}
 NEXTS = {"NextIteration", "RefNextIteration"}
-DATED = {"While", "StatelessWhile", "If", "StatelessIf", "Case", "StatelessCase", "TensorListReserve"}
 
 
 @dataclass
@@ -156,14 +155,65 @@ def _gather(call: Call) -> Value:
     indices, items = call.ints(1, "the indices into the array"), _elements(call).items
     if not indices or any(not 0 <= index < len(items) or items[index] is None for index in indices):
         raise ImportFailed(f"{len(indices)} tensors of an array of {len(items)} are read that were not written")
-    axis = call.ints_constant([0])
-    handles = [handle for index in indices if (handle := items[index]) is not None]
-    parts = [call.graph.node("Unsqueeze", [call.layout.last(handle), axis], call.hint) for handle in handles]
-    return call.write("Concat", parts, axis=0)
+    return stack(call, [handle for index in indices if (handle := items[index]) is not None])
 
 
 def _size(call: Call) -> Value:
     return call.graph.scalar(call.hint, len(_elements(call).items), "int32")
+
+
+def _list(call: Call) -> Value:
+    """TensorListReserve: TensorFlow 2's array of so many tensors."""
+    size = call.integer(1, "the length of the list")
+    if not 0 <= size <= MAX_ELEMENTS:
+        raise ImportFailed(f"a list of {size} tensors; at most {MAX_ELEMENTS} are supported")
+    return Elements((None,) * size)
+
+
+def _list_of(call: Call, index: int = 0) -> Elements:
+    held = call.inputs[index] if call.inputs else None
+    if not isinstance(held, Elements):
+        raise ImportFailed("it reads a list of tensors that is none; the file is damaged")
+    return held
+
+
+def _list_from(call: Call) -> Value:
+    """TensorListFromTensor: its parts along the first axis."""
+    (count,) = call.layout.known_shape(call.handle(0), [0])
+    return Elements(tuple(split(call, call.tensor(0), count, 0)))
+
+
+def _list_item(call: Call) -> Value:
+    held = _list_of(call)
+    item = held.items[_index(call, held)]
+    if item is None:
+        raise ImportFailed("it reads a tensor of a list that was not written yet; the file is damaged")
+    return item
+
+
+def _list_set(call: Call) -> Value:
+    held = _list_of(call)
+    items = list(held.items)
+    items[_index(call, held)] = call.handle(2)
+    return Elements(tuple(items))
+
+
+def _list_stack(call: Call) -> Value:
+    items = [item for item in _list_of(call).items if item is not None]
+    if not items or len(items) != len(_list_of(call).items):
+        raise ImportFailed("it stacks a list of tensors that were not all written; the file is damaged")
+    return stack(call, items)
+
+
+def _list_length(call: Call) -> Value:
+    return call.graph.scalar(call.hint, len(_list_of(call).items), "int32")
+
+
+def stack(call: Call, handles: Sequence[str]) -> str:
+    """Tensors along a new first axis."""
+    axis = call.ints_constant([0])
+    parts = [call.graph.node("Unsqueeze", [call.layout.last(handle), axis], call.hint) for handle in handles]
+    return call.write("Concat", parts, axis=0)
 
 
 def split(call: Call, tensor: str, count: int, axis: int) -> list[str]:
@@ -187,4 +237,10 @@ RULES = {
     "TensorArrayScatterV3": _scatter,
     "TensorArrayGatherV3": _gather,
     "TensorArraySizeV3": _size,
+    "TensorListReserve": _list,
+    "TensorListFromTensor": _list_from,
+    "TensorListGetItem": _list_item,
+    "TensorListSetItem": _list_set,
+    "TensorListStack": _list_stack,
+    "TensorListLength": _list_length,
 }

@@ -1,57 +1,23 @@
-"""The walk over a network: what is wanted of it, from where to where, and node by node into ONNX."""
+"""What is wanted of a network: from which inputs to which outputs; and the graph of that."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
-from pathlib import PurePosixPath
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
-import numpy as np
-
 from glia.core.errors import ImportFailed
-from glia.importers.faults import Faults, Missing, unsupported
-from glia.importers.graph import GraphWriter
 from glia.importers.importer import ImportedGraph
-from glia.importers.layout import Layout
 from glia.importers.sizes import Dims
 from glia.importers.tensorflow_ops import entries
-from glia.importers.tensorflow_ops.call import Call, Dead, Elements, Failed, Value
+from glia.importers.tensorflow_ops.call import Value
 from glia.importers.tensorflow_ops.dropout import without_dropout
 from glia.importers.tensorflow_ops.entries import BATCH, Entry
-from glia.importers.tensorflow_ops.loops import DATED, ENTERS, EXITS, MAX_STEPS, NEXTS, Frame, frames_of
-from glia.importers.tensorflow_ops.nodes import STRING, Node, Source
-from glia.importers.tensorflow_ops.numbers import Array, decode, dtype_of, finite
-from glia.importers.tensorflow_ops.rules import RULES
+from glia.importers.tensorflow_ops.nodes import Node, Source
+from glia.importers.tensorflow_ops.numbers import dtype_of
+from glia.importers.tensorflow_ops.walk import Network, Walk
 
 OPTIONS = {"inputs", "outputs", "input_size"}
-MAX_WRITTEN = 60_000
-MAX_DEPTH = 8
-MAX_COMPUTED = 1 << 27
-"""Elements of constants that are computed, all together."""
-_SILENT = {"Const", "Identity", "Placeholder", "PlaceholderWithDefault", "StopGradient", "Enter", "Exit"}
-_FIRST_ONLY = {"FusedBatchNorm", "FusedBatchNormV2", "FusedBatchNormV3", "_FusedBatchNormEx", "MaxPoolWithArgmax"}
-"""Operators of whose outputs the first is the one that is meant."""
-
-
-@dataclass(frozen=True)
-class Signature:
-    """What a file says its network takes and gives: tensors' names."""
-
-    inputs: Sequence[str] = ()
-    outputs: Sequence[str] = ()
-
-
-@dataclass(frozen=True)
-class Network:
-    """A network and what its file says of it."""
-
-    nodes: Mapping[str, Node]
-    file: str
-    values: Mapping[str, Array] = field(default_factory=dict)
-    """The arrays of constants that lie beside the nodes, by node."""
-    signature: Signature = Signature()
-    known: Mapping[str, Any] = field(default_factory=dict)
 
 
 def import_network(network: Network, options: Mapping[str, Any]) -> ImportedGraph:
@@ -222,209 +188,3 @@ def _written(
         tuple(walk.graph.layers),
         known,
     )
-
-
-class Scope:
-    """The values of nodes: those of the network, or those of one step of a loop, above the scope around it."""
-
-    def __init__(self, around: Scope | None = None) -> None:
-        self.around = around
-        self.values: dict[str, tuple[Value, ...]] = {}
-        self.depth: int = 0 if around is None else around.depth + 1
-
-    def find(self, name: str) -> tuple[Value, ...] | None:
-        """The outputs of a node that is written in this scope; None where it is not."""
-        return self.values.get(name)
-
-
-class Walk:
-    """Writes the nodes that are demanded, each once (in a loop: once a step), after what they read."""
-
-    def __init__(self, network: Network, begins: Sequence[Entry], reserved: Iterable[str]) -> None:
-        self.network = network
-        self.nodes = network.nodes
-        self.graph = GraphWriter(PurePosixPath(network.file).stem)
-        self.layout = Layout(self.graph)
-        self.faults = Faults(network.file)
-        self.notes: list[str] = []
-        self.begins: dict[Source, str] = {}
-        self.top = Scope()
-        self._frames = frames_of(network.nodes)
-        self._written = self._computed = self._loops = 0
-        self._reserved = {*reserved, *(entry.name for entry in begins)}
-        for entry in begins:
-            assert entry.shape is not None
-            shape = [size if size is not None else f"{entry.name}_{axis}" for axis, size in enumerate(entry.shape)]
-            self.begins[entry.source] = self.graph.input(entry.name, shape, entry.dtype)
-        for entry in begins:
-            outputs = max(index for name, index in self.begins if name == entry.source[0]) + 1
-            known = [self.begins.get((entry.source[0], index), Failed()) for index in range(outputs)]
-            self.top.values[entry.source[0]] = tuple(known)
-
-    def demand(self, targets: Sequence[Source], scope: Scope | None = None) -> list[Value]:
-        """The values of tensors; what they are computed from is written first. Raises ImportFailed for circles."""
-        scope = scope or self.top
-        line = [name for name, _ in reversed(targets)]
-        under_way: set[str] = set()
-        while line:
-            name = line[-1]
-            if scope.find(name) is not None:
-                line.pop()
-                continue
-            missing = [read for read in self._reads(name) if scope.find(read) is None]
-            if not missing:
-                scope.values[name] = self._write(name, scope)
-                under_way.discard(name)
-                continue
-            if name in under_way or not under_way.isdisjoint(missing):
-                raise ImportFailed(
-                    f"{self.network.file}: {name[:200]!r} is computed from itself: a loop of a form that is not known."
-                )
-            under_way.add(name)
-            line.extend(missing)
-        return [self._pick(target, scope) for target in targets]
-
-    def all_outputs(self, end: Source) -> list[tuple[Source, Value]]:
-        """Every output of a node that nobody reads, or the one that is meant."""
-        values = self.top.values[end[0]]
-        if self.nodes[end[0]].op in _FIRST_ONLY:
-            values = values[:1]
-        return [((end[0], index), value) for index, value in enumerate(values) if not isinstance(value, Dead)]
-
-    def _reads(self, name: str) -> list[str]:
-        """The nodes that must be written before."""
-        node = self.nodes.get(name)
-        if node is None:
-            raise ImportFailed(f"{self.network.file}: a node reads {name[:200]!r}, which the file does not hold.")
-        if name in self._frames.of_exit:
-            return [enter.inputs[0][0] for enter in self._frames.of_exit[name].enters]
-        return [read for read, _ in node.inputs]
-
-    def _pick(self, target: Source, scope: Scope) -> Value:
-        values = scope.find(target[0])
-        assert values is not None
-        if values and isinstance(values[0], Failed):
-            return values[0]
-        if target[1] >= len(values):
-            raise ImportFailed(f"{entries.shown(target)!r} is read, and its node gives {len(values)} tensors.")
-        return values[target[1]]
-
-    def _write(self, name: str, scope: Scope) -> tuple[Value, ...]:
-        """The outputs of a node, now that its inputs are there."""
-        node = self.nodes[name]
-        self._written += 1
-        if self._written > MAX_WRITTEN:
-            raise ImportFailed(f"{self.network.file}: more than {MAX_WRITTEN} operators, its loops unrolled.")
-        if name in self._frames.of_exit:
-            return self._loop(name, scope)
-        with self.faults.of(name, node.op):
-            values = [self._pick(read, scope) for read in node.inputs]
-            if any(isinstance(value, Failed) for value in values):
-                raise Missing("its input failed")
-            if any(isinstance(value, Dead) for value in values) and node.op not in ("Merge", "RefMerge"):
-                return (Dead(),) * 8
-            if name in self._frames.of_switch:
-                return (values[0], values[0])
-            if node.op in NEXTS | ENTERS | EXITS:
-                raise ImportFailed("a loop of a form that is not known")
-            if node.op in ("Const", "Placeholder", "PlaceholderV2", "PlaceholderWithDefault"):
-                return (self._source(node, values, scope),)
-            if scope.depth or node.op in _SILENT:  # a loop's steps would fill the table
-                return self._called(node, values)
-            with self.graph.layer(name, node.op):
-                return self._called(node, values)
-        return (Failed(),)
-
-    def _called(self, node: Node, values: Sequence[Value]) -> tuple[Value, ...]:
-        rule = RULES.get(node.op)
-        if node.op in DATED:
-            raise unsupported("a loop or condition of TensorFlow 2, whose body is a function,")
-        if rule is None:
-            raise unsupported("the operator")
-        hint = f"{node.name}/{node.op}" if node.name in self._reserved else node.name
-        try:
-            given = rule(Call(node, values, self.graph, self.layout, hint, self.notes))
-        except (ValueError, IndexError, KeyError, TypeError, OverflowError, ZeroDivisionError, MemoryError) as error:
-            raise ImportFailed(
-                f"its inputs or attributes do not fit ({str(error)[:200]}); the file is damaged"
-            ) from None
-        outputs = (given,) if isinstance(given, str | Elements | Dead | Failed) else tuple(given)
-        self._count(outputs)
-        return outputs
-
-    def _count(self, outputs: Sequence[Value]) -> None:
-        """Raise ImportFailed where the constants that were computed grow beyond measure."""
-        for output in outputs:
-            value = self.layout.value(output) if isinstance(output, str) else None
-            self._computed += value.size if value is not None else 0
-        if self._computed > MAX_COMPUTED:
-            raise ImportFailed(f"more than {MAX_COMPUTED} numbers are computed from constants")
-
-    def _source(self, node: Node, values: Sequence[Value], scope: Scope) -> Value:
-        """A constant, or a placeholder that is a setting with a default."""
-        if node.op == "Const":
-            found = self.top.find(node.name)  # inside a loop it is still one
-            if found is None:
-                self.top.values[node.name] = found = (self._constant(node),)
-            return found[0]
-        if node.op == "PlaceholderWithDefault" and values:
-            self.notes.append(f"The setting {node.name!r} has its default.")
-            return values[0]
-        if entries.is_setting(node):
-            self.notes.append(f"The setting {node.name!r} is false: a network that answers does not train.")
-            return self.graph.constant(f"{node.name}/false", np.array(False))
-        if node.attributes.get("dtype") == STRING:
-            raise ImportFailed("an input that is text is not supported; name the tensor behind it: the option `inputs`")
-        raise ImportFailed("it is needed and was cut off; name it, or what is computed from it, among the `inputs`")
-
-    def _constant(self, node: Node) -> str:
-        hint = f"{node.name}/Const" if node.name in self._reserved else node.name
-        if node.name in self.network.values:
-            value = self.network.values[node.name]
-            value = value.astype("float32") if value.dtype.kind == "f" else value
-            return self.graph.constant(hint, finite(value))
-        if not hasattr(node.attributes.get("value"), "tensor_shape"):
-            raise ImportFailed("the numbers of a constant are missing; the file is damaged, or it is not frozen")
-        return self.graph.constant(hint, decode(node.attributes["value"]))
-
-    # -- loops ---------------------------------------------------------------------------------------------------------
-
-    def _loop(self, name: str, scope: Scope) -> tuple[Value, ...]:
-        """All steps of the loop that an Exit ends; the values of all its Exits are set."""
-        frame = self._frames.of_exit[name]
-        for exit_name in frame.exits:
-            scope.values[exit_name] = (Failed(),)
-        with self.faults.of(frame.name, "while_loop"), self.graph.layer(frame.name, "while_loop"):
-            state = self._steps(frame, scope)
-            for exit_name, merge in frame.exits.items():
-                scope.values[exit_name] = (state[merge],)
-        return scope.values[name]
-
-    def _steps(self, frame: Frame, scope: Scope) -> dict[str, Value]:
-        """The variables after the last step, by their Merge."""
-        if scope.depth >= MAX_DEPTH or frame.condition is None:
-            raise ImportFailed("a loop of a form that is not known")
-        fixed = {enter.name: (self._pick(enter.inputs[0], scope),) for enter in frame.enters}
-        if any(isinstance(value[0], Failed) for value in fixed.values()):
-            raise Missing("its input failed")
-        state = {merge: fixed[enter][0] for merge, (enter, _) in frame.variables.items()}
-        for _ in range(MAX_STEPS):
-            step = Scope(scope)
-            step.values.update(fixed)
-            step.values.update({merge: (value,) for merge, value in state.items()})
-            (condition,) = self.demand([frame.condition], step)
-            if isinstance(condition, Failed):
-                raise Missing("its condition failed")
-            taken = self.graph.value(condition) if isinstance(condition, str) else None
-            if taken is None or taken.size != 1:
-                raise ImportFailed(
-                    "the number of steps of the loop depends on the input; only a loop of known length is supported: "
-                    "give the option `input_size`, with all sizes"
-                )
-            if not taken.ravel()[0]:
-                return state
-            following = self.demand([last for _, last in frame.variables.values()], step)
-            if any(isinstance(value, Failed) for value in following):
-                raise Missing("its body failed")
-            state = dict(zip(frame.variables, following, strict=True))
-        raise ImportFailed(f"a loop of more than {MAX_STEPS} steps is not supported")

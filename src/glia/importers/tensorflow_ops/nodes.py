@@ -160,12 +160,16 @@ def _checked(nodes: Any, count: int, file: str) -> dict[str, Node]:
 
 
 def _node(node: Any) -> Node:
-    inputs = tuple(one for one in map(source, map(_name, node.input)) if one is not None)
-    attributes = {_name(entry.key): _attribute(entry.value) for entry in node.attr}
-    return Node(_name(node.name), _name(node.op), inputs, attributes)
+    inputs = tuple(one for one in map(source, map(plain_text, node.input)) if one is not None)
+    return Node(plain_text(node.name), plain_text(node.op), inputs, plain_attributes(node.attr))
 
 
-def _name(text: str | bytes) -> str:
+def plain_attributes(attr: Any) -> dict[str, Any]:
+    """The attributes of a node, or of a function's, in plain values."""
+    return {plain_text(entry.key): _attribute(entry.value) for entry in attr}
+
+
+def plain_text(text: str | bytes) -> str:
     """A text of a message; bytes that are none come as bytes."""
     if isinstance(text, bytes):
         raise ImportFailed(f"A name of the graph is {text[:50]!r}, which is no text. The file is damaged.")
@@ -182,7 +186,7 @@ def _attribute(value: Any) -> Any:
     if value.HasField("shape"):
         return _shape(value.shape)
     if value.HasField("func"):
-        return _name(value.func.name)
+        return plain_text(value.func.name)
     if not value.HasField("list"):
         return None
     listed = value.list
@@ -215,11 +219,15 @@ def _json_node(node: object, file: str) -> Node:
     if not isinstance(name, str) or not isinstance(op, str) or not texts or not isinstance(attributes, dict):
         raise ImportFailed(f"{file}: a node is {str(node)[:200]}, which cannot be. The file is damaged.")
     sources = tuple(one for one in map(source, inputs) if one is not None)
+    return Node(name, op, sources, json_attributes(attributes, file))
+
+
+def json_attributes(attributes: Mapping[str, Any], file: str) -> dict[str, Any]:
+    """The attributes of a node, or of a function's, in plain values. Raises ImportFailed."""
     try:
-        found = {key: _json_attribute(value) for key, value in attributes.items()}
+        return {key: _json_attribute(value) for key, value in attributes.items()}
     except (ValueError, TypeError, KeyError, AttributeError, binascii.Error, OverflowError):
-        raise ImportFailed(f"{file}: an attribute of {name[:200]!r} cannot be read. The file is damaged.") from None
-    return Node(name, op, sources, found)
+        raise ImportFailed(f"{file}: an attribute in {str(attributes)[:200]} cannot be read. It is damaged.") from None
 
 
 def _json_attribute(value: Mapping[str, Any]) -> Any:

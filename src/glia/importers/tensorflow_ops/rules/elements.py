@@ -89,6 +89,11 @@ def _log1p(call: Call) -> str:
     return call.layout.each("Log", call.layout.each("Add", call.handle(0), call.scalar(1)), hint=call.hint)
 
 
+def _erfc(call: Call) -> str:
+    error = call.layout.each("Erf", call.handle(0), hint=call.hint)
+    return call.layout.pair("Sub", call.scalar(1), error, call.hint)
+
+
 def _squared_difference(call: Call) -> str:
     difference = call.layout.pair("Sub", call.handle(0), call.handle(1), call.hint)
     return call.layout.pair("Mul", difference, difference, call.hint)
@@ -227,6 +232,7 @@ RULES: dict[str, Rule] = {
     "Rsqrt": _rsqrt,
     "Expm1": _expm1,
     "Log1p": _log1p,
+    "Erfc": _erfc,
     "SquaredDifference": _squared_difference,
     "NotEqual": _not_equal,
     "Div": _division,

@@ -31,12 +31,14 @@ def _resize(mode: str) -> Rule:
         attributes = _ways(mode, corners, centres)
         if whole and not corners:
             scales = np.array([1, 1, *(b / a for a, b in known)], np.float32)
-            return call.give(call.write("Resize", [tensor, "", call.graph.constant("scales", scales)], **attributes))
-        shape = call.graph.node("Shape", [tensor], call.hint, start=0, end=2)
-        sizes = call.graph.node("Cast", [call.tensor(1)], call.hint, to=TensorProto.INT64)
-        both = call.graph.node("Concat", [shape, sizes], call.hint, axis=0)
-        found = call.write("Resize", [tensor, "", "", both], **attributes)
-        call.graph.refine(found, (*call.graph.shape(tensor)[:2], *target))
+            found = call.write("Resize", [tensor, "", call.graph.constant("scales", scales)], **attributes)
+        else:
+            shape = call.graph.node("Shape", [tensor], call.hint, start=0, end=2)
+            sizes = call.graph.node("Cast", [call.tensor(1)], call.hint, to=TensorProto.INT64)
+            both = call.graph.node("Concat", [shape, sizes], call.hint, axis=0)
+            found = call.write("Resize", [tensor, "", "", both], **attributes)
+        if call.graph.value(found) is None:
+            call.graph.refine(found, (*call.graph.shape(tensor)[:2], *target))
         return call.give(found)
 
     return rule

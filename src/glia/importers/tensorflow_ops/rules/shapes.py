@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 
 import numpy as np
@@ -354,7 +355,11 @@ def _space_to_batch(call: Call) -> str:
     tensor = call.graph.reshape(tensor, [0, *parts, *rest[count:]], call.hint)
     order = [*range(2, 2 * count + 1, 2), 0, *range(1, 2 * count, 2), *range(2 * count + 1, rank + count)]
     tensor = call.graph.transpose(tensor, order, call.hint)
-    return call.graph.reshape(tensor, [-1, *parts[::2], *rest[count:]], call.hint)
+    batch = call.shape(0)[0]
+    found = call.graph.reshape(tensor, [-1, *parts[::2], *rest[count:]], call.hint)
+    if isinstance(batch, str) and "*" not in batch:
+        call.graph.refine(found, (f"{math.prod(blocks)}*{batch}", *call.graph.shape(found)[1:]))
+    return found
 
 
 def _batch_to_space(call: Call) -> str:
@@ -373,6 +378,9 @@ def _batch_to_space(call: Call) -> str:
     tensor = call.graph.transpose(tensor, order, call.hint)
     whole = [size * block for size, block in zip(rest, blocks, strict=False)]
     tensor = call.graph.reshape(tensor, [-1, *whole, *rest[count:]], call.hint)
+    batch = call.shape(0)[0]
+    if isinstance(batch, str) and batch.startswith(f"{math.prod(blocks)}*"):  # the batch of before
+        call.graph.refine(tensor, (batch.partition("*")[2], *whole, *rest[count:]))
     if not crops.any():
         return tensor
     starts = call.ints_constant([int(crop[0]) for crop in crops])
