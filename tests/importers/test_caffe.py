@@ -9,6 +9,7 @@ import numpy as np
 import onnx
 import pytest
 
+from foreign.caffe import cv2, opencv
 from foreign.case import run_graph
 from glia.core.errors import ImportFailed
 from glia.importers.caffe import IMPORTER
@@ -610,3 +611,92 @@ def test_it_answers_for_its_own_files_only():
         b"\x89PNG\r\n\x1a\n" + bytes(99),
     ):
         assert not IMPORTER.sniff(other, len(other))
+
+
+def chain(*layers: tuple[str, str]) -> str:
+    """Layers that each read the one before, called a, b, c ..."""
+    names = ["data", *"abcdefghijkl"]
+    return "".join(layer(kind, text, [names[at]], [names[at + 1]]) for at, (kind, text) in enumerate(layers))
+
+
+CONVOLUTION = "convolution_param { num_output: %d kernel_size: %d pad: %d stride: %d }"
+RESIDUAL = (
+    chain(
+        ("Convolution", CONVOLUTION % (6, 3, 1, 2)),
+        ("BatchNorm", ""),
+        ("Scale", "scale_param { bias_term: true }"),
+        ("ReLU", ""),
+        ("Convolution", CONVOLUTION % (6, 3, 1, 1)),
+        ("BatchNorm", "batch_norm_param { eps: 0.0001 }"),
+    )
+    + layer("Convolution", CONVOLUTION % (6, 1, 0, 2), ["data"], ["side"])
+    + layer("Eltwise", "", ["f", "side"], ["sum"])
+    + layer("Pooling", "pooling_param { pool: AVE kernel_size: 3 stride: 2 pad: 1 }", ["sum"], ["pool"])
+    + layer("InnerProduct", "inner_product_param { num_output: 3 }", ["pool"], ["fc"])
+    + layer("Softmax", "", ["fc"], ["prob"])
+)
+DETECTOR = (
+    chain(("Convolution", CONVOLUTION % (8, 3, 1, 2)), ("ReLU", ""))
+    + layer("Normalize", "norm_param { across_spatial: false channel_shared: false }", ["b"], ["n"])
+    + layer("Convolution", CONVOLUTION % (16, 3, 1, 1), ["n"], ["l"])
+    + layer("Permute", "permute_param { order: 0 order: 2 order: 3 order: 1 }", ["l"], ["lp"])
+    + layer("Flatten", "flatten_param { axis: 1 }", ["lp"], ["loc"])
+    + layer("Convolution", CONVOLUTION % (12, 3, 1, 1), ["n"], ["c"])
+    + layer("Permute", "permute_param { order: 0 order: 2 order: 3 order: 1 }", ["c"], ["cp"])
+    + layer("Flatten", "flatten_param { axis: 1 }", ["cp"], ["cf"])
+    + layer("Reshape", "reshape_param { shape { dim: 0 dim: -1 dim: 3 } }", ["cf"], ["cr"])
+    + layer("Softmax", "softmax_param { axis: 2 }", ["cr"], ["cs"])
+    + layer("Flatten", "flatten_param { axis: 1 }", ["cs"], ["conf"])
+    + layer(
+        "PriorBox",
+        "prior_box_param { min_size: 10 max_size: 20 aspect_ratio: 2 flip: true clip: false variance: 0.1 "
+        "variance: 0.1 variance: 0.2 variance: 0.2 step: 2 offset: 0.5 }",
+        ["b", "data"],
+        ["priors"],
+    )
+)
+SEGMENTER = (
+    chain(
+        ("Convolution", CONVOLUTION % (6, 3, 10, 1)),
+        ("PReLU", ""),
+        ("Pooling", "pooling_param { kernel_size: 2 stride: 2 }"),
+    )
+    + layer(
+        "Deconvolution", "convolution_param { num_output: 3 kernel_size: 4 stride: 2 bias_term: false }", ["c"], ["u"]
+    )
+    + layer("Crop", "crop_param { axis: 2 offset: 4 }", ["u", "data"], ["score"])
+)
+HEADS = {"residual": ["prob"], "detector": ["loc", "conf", "priors"], "segmenter": ["score"]}
+
+
+def random_blobs(graph_of: str) -> dict[str, list[np.ndarray]]:
+    """Weights of the right shapes for one of the three networks."""
+    found: dict[str, list[np.ndarray]] = {}
+    if graph_of == "residual":
+        found = {
+            "a": [weights(6, 4, 3, 3), weights(6)], "b": [weights(6), np.abs(weights(6)) + 1, np.ones(1, np.float32)],
+            "c": [weights(6), weights(6)], "e": [weights(6, 6, 3, 3), weights(6)],
+            "f": [weights(6), np.abs(weights(6)) + 1, np.full(1, 0.5, np.float32)],
+            "side": [weights(6, 4, 1, 1), weights(6)], "fc": [weights(3, 6 * 5 * 5), weights(3)],
+        }  # fmt: skip
+    elif graph_of == "detector":
+        found = {
+            "a": [weights(8, 4, 3, 3), weights(8)], "n": [np.abs(weights(8))],
+            "l": [weights(16, 8, 3, 3), weights(16)], "c": [weights(12, 8, 3, 3), weights(12)],
+        }  # fmt: skip
+    else:
+        found = {"a": [weights(6, 4, 3, 3), weights(6)], "b": [weights(6)], "u": [weights(6, 3, 4, 4)]}
+    return found
+
+
+@pytest.mark.skipif(cv2 is None, reason="OpenCV is not installed")
+@pytest.mark.parametrize(("name", "text"), [("residual", RESIDUAL), ("detector", DETECTOR), ("segmenter", SEGMENTER)])
+def test_networks_give_what_opencv_gives(tmp_path: Path, name: str, text: str):
+    text, model = header((1, 4, 16, 16)) + text, caffemodel(random_blobs(name))
+    graph = read(tmp_path, text, model)
+    run = opencv(text.encode(), model, {head: head for head in HEADS[name]})
+    x = DRAW.normal(size=(1, 4, 16, 16)).astype(np.float32)
+    assert list(graph.outputs.values()) == HEADS[name]
+    parity = compare(lambda probe: run(probe["data"]), run_graph(graph), [{"data": x}], 1e-5, "OpenCV")
+    assert parity.max_rel is not None
+    assert parity.max_rel < 1e-5
