@@ -669,6 +669,66 @@ SEGMENTER = (
 HEADS = {"residual": ["prob"], "detector": ["loc", "conf", "priors"], "segmenter": ["score"]}
 
 
+def sigmoid(x: np.ndarray) -> np.ndarray:
+    return 1 / (1 + np.exp(-x))
+
+
+STEPS = np.random.default_rng(8).normal(size=(4, 2, 3)).astype(np.float32)
+GOES_ON = np.array([[0, 0], [1, 1], [1, 0], [1, 1]], np.float32)
+STATIC = np.random.default_rng(9).normal(size=(2, 5)).astype(np.float32)
+
+
+def lstm_loop(x: np.ndarray, cont: np.ndarray, arrays: list[np.ndarray]) -> np.ndarray:
+    state, memory, found = np.zeros((2, 6)), np.zeros((2, 6)), []
+    for step, goes in zip(x, cont[:, :, None], strict=True):
+        sums = step @ arrays[0].T + arrays[1] + (state * goes) @ arrays[-1].T
+        sums = sums + STATIC @ arrays[2].T if len(arrays) == 4 else sums
+        i, f, o, g = np.split(sums, 4, 1)
+        memory = sigmoid(f) * goes * memory + sigmoid(i) * np.tanh(g)
+        state = sigmoid(o) * np.tanh(memory)
+        found.append(state)
+    return np.stack(found)
+
+
+def rnn_loop(x: np.ndarray, cont: np.ndarray, arrays: list[np.ndarray]) -> np.ndarray:
+    state, found = np.zeros((2, 6)), []
+    for step, goes in zip(x, cont[:, :, None], strict=True):
+        state = np.tanh(step @ arrays[0].T + arrays[1] + (state * goes) @ arrays[2].T)
+        found.append(np.tanh(state @ arrays[3].T + arrays[4]))
+    return np.stack(found)
+
+
+@pytest.mark.parametrize("kind", ["LSTM", "LSTM with more", "RNN"])
+def test_recurrent_layers_heed_where_sequences_begin(tmp_path: Path, kind: str):
+    if kind == "RNN":
+        arrays, loop = [weights(6, 3), weights(6), weights(6, 6), weights(6, 6).T.copy(), weights(6)], rnn_loop
+    else:
+        arrays, loop = [weights(24, 3), weights(24), *[weights(24, 5)] * ("more" in kind), weights(24, 6)], lstm_loop
+    inputs = {"x": STEPS, "cont": GOES_ON} | ({"static": STATIC} if "more" in kind else {})
+    text = "".join(
+        f'input: "{name}" input_shape {{ {" ".join(f"dim: {size}" for size in array.shape)} }} '
+        for name, array in inputs.items()
+    )
+    text += layer(kind.split()[0], "recurrent_param { num_output: 6 }", list(inputs))
+    (found,) = run_graph(read(tmp_path, text, caffemodel({"y": arrays})))(inputs).values()
+    np.testing.assert_allclose(found, loop(STEPS, GOES_ON, arrays), rtol=1e-4, atol=1e-5)
+
+
+@pytest.mark.parametrize("size", ["", "upsample_h: 7 upsample_w: 9"])
+def test_places_of_pooling_are_put_back(tmp_path: Path, size: str):
+    shape = (2, 4, 7, 9) if size else (2, 4, 6, 8)
+    text = header(shape) + layer("Pooling", "pooling_param { kernel_size: 2 stride: 2 }", tops=["p", "mask"])
+    text += layer("Upsample", f"upsample_param {{ scale: 2 {size} }}", ["p", "mask"])
+    x = DRAW.normal(size=shape).astype(np.float32)
+    (found,) = run_graph(read(tmp_path, text))({"data": x}).values()
+    expected = np.zeros_like(x)
+    for i in range(0, shape[2], 2):
+        for j in range(0, shape[3], 2):
+            part = x[:, :, i : i + 2, j : j + 2]
+            expected[:, :, i : i + 2, j : j + 2] = np.where(part == part.max((2, 3), keepdims=True), part, 0)
+    np.testing.assert_array_equal(found, expected)
+
+
 def random_blobs(graph_of: str) -> dict[str, list[np.ndarray]]:
     """Weights of the right shapes for one of the three networks."""
     found: dict[str, list[np.ndarray]] = {}

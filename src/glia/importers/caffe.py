@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from glia.core.errors import ImportFailed
-from glia.importers.caffe_layers import pointwise, shapes, spatial, weighted
+from glia.importers.caffe_layers import pointwise, recurrent, shapes, spatial, weighted
 from glia.importers.caffe_layers.files import (
     Given,
     is_caffemodel,
@@ -30,7 +30,7 @@ from glia.importers.importer import ImportedGraph, refuse_unknown
 from glia.importers.names import clean
 from glia.importers.options import MAX_INPUT, read_names, read_size
 
-assert all((pointwise, shapes, spatial, weighted))  # they register their rules
+assert all((pointwise, recurrent, shapes, spatial, weighted))  # they register their rules
 MAX_TENSORS = 1 << 16
 BATCH = "n"
 RAW_ENDS = {"DetectionOutput": "its boxes and scores are given as they are, without suppression"}
@@ -77,11 +77,12 @@ def _inputs(
     """Sizes of the inputs: their first axis is open; rows and columns of the only picture if `is_open`."""
     found: dict[str, tuple[int | str, ...]] = {}
     counts = set()
+    has_steps = any(layer.kind in recurrent.KINDS for layer in network.layers)
     for name, sizes in network.inputs.items():
         if sizes is None:
             sizes = _unsaid(name, network, weights, size, is_open)
         shape: list[int | str] = list(sizes)
-        if shape:
+        if shape and not has_steps:  # their first axis is time
             counts.add(shape[0])
             shape[0] = BATCH if len(counts) == 1 else f"{clean(name)}_{BATCH}"
         if len(shape) == 4 and len(network.inputs) == 1:

@@ -99,7 +99,5 @@ def rule(*kinds: str) -> Callable[[Rule], Rule]:
 REFUSED: Mapping[str, str] = {
     "Python": "its program is Python code that is not in the files",
     "Im2col": "it only serves other layers",
-    "LSTM": "recurrent layers of Caffe have no rule here",
-    "RNN": "recurrent layers of Caffe have no rule here",
     "unknown": "its number is of no known kind; a fork of Caffe wrote it. Give the prototxt as well",
 }

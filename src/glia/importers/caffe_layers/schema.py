@@ -310,7 +310,7 @@ _MESSAGES: dict[str, Fields] = {
         "pad_beg": (5, "int32"),
         "pad_end": (6, "int32"),
     },
-    "Upsample": {"scale": (1, "uint32")},
+    "Upsample": {"scale": (1, "uint32"), "upsample_h": (5, "uint32"), "upsample_w": (6, "uint32")},
     "BN": {"eps": (1, "float")},
     "ROIPooling": {"pooled_h": (1, "uint32"), "pooled_w": (2, "uint32"), "spatial_scale": (3, "float")},
     "ShuffleChannel": {"group": (1, "uint32")},
