@@ -136,12 +136,12 @@ def upsample(build: Build) -> str:
         return scale(graph, x, [factor] * 2, build.hint("Resize"), **how)
     if graph.dtype(places[0]) != np.int64:
         raise ImportFailed("its second input are no places that a pooling gave")
-    window = {"kernel_shape": [factor] * 2, "strides": [factor] * 2}
-    high, wide = message.upsample_h, message.upsample_w
+    high, wide, strides = message.upsample_h, message.upsample_w, [factor] * 2
     if not high or not wide:
-        return build.node("MaxUnpool", [x, *places], **window)
+        return build.node("MaxUnpool", [x, *places], kernel_shape=[factor] * 2, strides=strides)
     size = graph.node("Concat", [graph.node("Shape", [x], start=0, end=2), graph.ints("size", [high, wide])], axis=0)
-    y = graph.node("MaxUnpool", [x, *places, size], **window)
+    # Windows of 1 give the least size there can be; the one given here is larger, and is what counts.
+    y = graph.node("MaxUnpool", [x, *places, size], kernel_shape=[1, 1], strides=strides)
     (channels,) = graph.known_shape(x, [1])
     return graph.reshape(y, [-1, channels, high, wide], build.hint("Reshape"))  # says its shape, moves nothing
 
