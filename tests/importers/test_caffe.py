@@ -403,6 +403,21 @@ def test_a_text_for_training_becomes_a_network_that_answers(tmp_path: Path):
         read(tmp_path, TRAIN, model)
 
 
+def test_what_training_saved_is_a_network_by_itself(tmp_path: Path):
+    message = CAFFE.parse_text("NetParameter", TRAIN, "train")
+    for at in range(len(message.layer) - 1, -1, -1):  # as it was trained: without the layers of the other phase
+        rules = message.layer[at].include or message.layer[at].exclude
+        if any(rule.phase == 1 for rule in message.layer[at].include) or message.layer[at].name == b"accuracy":
+            del message.layer[at]
+        elif rules:
+            assert rules[0].phase == 0
+    message.layer[1].blobs.extend([blob(weights(3, 252)), blob(weights(3))])
+    graph = read(tmp_path, message.SerializeToString(), input_size=[7, 9], outputs=["prob"])
+    assert graph.model.graph.input[0].type.tensor_type.shape.dim[1].dim_value == 4
+    (found,) = run_graph(graph)({"data": X}).values()
+    np.testing.assert_allclose(found, softmax(X.reshape(2, -1) @ weights(3, 252).T + weights(3), 1), rtol=1e-4)
+
+
 def test_means_and_labels_that_lie_beside_are_known(tmp_path: Path):
     planes = np.arange(3, dtype=np.float32).reshape(1, 3, 1, 1) + np.zeros((1, 3, 5, 5), np.float32)
     mean = CAFFE.new("BlobProto", num=1, channels=3, height=5, width=5, data=planes.reshape(-1)).SerializeToString()

@@ -78,6 +78,9 @@ def _inputs(
     found: dict[str, tuple[int | str, ...]] = {}
     counts = set()
     has_steps = any(layer.kind in recurrent.KINDS for layer in network.layers)
+    pictures = sum(sizes is None or len(sizes) == 4 for sizes in network.inputs.values())
+    if size is not None and pictures != 1:
+        raise ImportFailed(f"The network has {pictures} inputs that are pictures; input_size is for one. Leave it out.")
     for name, sizes in network.inputs.items():
         if sizes is None:
             sizes = _unsaid(name, network, weights, size, is_open)
@@ -85,10 +88,8 @@ def _inputs(
         if shape and not has_steps:  # their first axis is time
             counts.add(shape[0])
             shape[0] = BATCH if len(counts) == 1 else f"{clean(name)}_{BATCH}"
-        if len(shape) == 4 and len(network.inputs) == 1:
+        if len(shape) == 4 and (size is not None or len(network.inputs) == 1):
             shape[2:] = size or (["h", "w"] if is_open else shape[2:])
-        elif size is not None and len(network.inputs) == 1:
-            raise ImportFailed(f"The input {name[:100]!r} has {len(shape)} axes, and no picture's size. Leave it out.")
         elif is_open:
             raise ImportFailed("Only the size of a single picture may be open.")
         if 0 in shape or any(isinstance(axis, int) and axis > MAX_INPUT << 4 for axis in shape):
@@ -104,12 +105,16 @@ def _unsaid(
 ) -> tuple[int, ...]:
     """Sizes of an input that came from a store of training data. Raises ImportFailed where nothing tells them."""
     transform = network.transform
+    height, width = size or (transform.get("height") or 0, transform.get("width") or 0)
     channels = transform.get("channels") or 0
     for layer in network.layers:
-        shape = weights.shape(layer.name, 0)
-        if layer.kind == "Convolution" and name in layer.bottoms and shape is not None and len(shape) > 1:
+        shape = weights.shape(layer.name, 0) if name in layer.bottoms else None
+        if shape is None or len(shape) < 2:
+            continue
+        if layer.kind == "Convolution":
             channels = shape[1] * (layer.parameters("convolution_param", "Convolution").group or 1)
-    height, width = size or (transform.get("height") or 0, transform.get("width") or 0)
+        elif layer.kind == "InnerProduct" and height and width and shape[-1] % (height * width) == 0:
+            channels = shape[-1] // (height * width)
     if is_open:
         height = width = 1  # a place for what stays open
     if not channels or not height or not width:
@@ -132,7 +137,7 @@ def _write(
     build = Build(GraphWriter(clean(network.name, "caffe")), weights, first[0] if first else 1)
     for blob, shape in inputs.items():
         build.blobs[blob] = build.graph.input(clean(blob, "data"), shape)
-    faults, ends, after = Faults(name), _Ends(list(inputs)), dict[str, str]()
+    faults, ends, after = Faults(name), _Ends(), dict[str, str]()
     for layer in network.layers:
         with faults.of(layer.name[:100], layer.kind[:100]):
             tops = _write_layer(build, layer)
@@ -143,7 +148,7 @@ def _write(
             continue
         build.failed |= set(layer.tops)
     faults.check()
-    for end in wanted or ends.blobs(build):
+    for end in wanted or ends.blobs():
         if end not in build.blobs and end not in after:
             known = [*build.blobs][-20:]
             raise ImportFailed(f"No blob or layer is called {end[:100]!r}; the last blobs are {known}.")
@@ -154,9 +159,8 @@ def _write(
 class _Ends:
     """Which blobs nobody reads: a network's outputs."""
 
-    def __init__(self, inputs: Sequence[str]) -> None:
+    def __init__(self) -> None:
         self._open: dict[str, None] = {}
-        self._inputs = list(inputs)
 
     def step(self, layer: CaffeLayer) -> None:
         """Take in what a layer reads and gives."""
@@ -167,7 +171,7 @@ class _Ends:
             self._open.pop(bottom, None)
         self._open |= dict.fromkeys(layer.tops)
 
-    def blobs(self, build: Build) -> list[str]:
+    def blobs(self) -> list[str]:
         """Their names. Raises ImportFailed where there are none, or too many."""
         if not 0 < len(self._open) <= MAX_TENSORS:
             raise ImportFailed(f"The network has {len(self._open)} outputs, expected one or more.")

@@ -66,32 +66,39 @@ def _varint(data: bytes, at: int) -> tuple[int, int]:
     return -1, len(data)
 
 
+_WIRE = {1: (2,), 2: (2,), 3: (2,), 4: (0, 2), 5: (0,), 6: (2,), 7: (0,), 8: (2,), 100: (2,)}
+"""How the fields of a NetParameter may lie in a file."""
+
+
 def is_caffemodel(head: bytes, size: int) -> bool:
     """Whether the fields in `head` are those of a NetParameter, with a layer among them."""
     names = 0
     for number, kind, start, end in _fields(head, 0, len(head)):
-        if number not in (1, 2, 3, 4, 5, 6, 7, 8, 100) or end > size or kind not in (0, 2):
+        if kind not in _WIRE.get(number, ()) or end > size:
             return False
         names += number == 1
         if names > 1:
             return False
-        if number in (2, 100) and kind == 2:
-            return _is_layer(head, start, min(end, len(head)), number == 100)
+        if number in (2, 100):
+            return _is_layer(head, start, min(end, len(head)), is_new=number == 100)
     return False
 
 
-def _is_layer(head: bytes, start: int, end: int, new: bool) -> bool:
-    """Whether a message begins as a layer does: with a name and a type in words, or with blobs' names and a number."""
+def _is_layer(head: bytes, start: int, end: int, *, is_new: bool) -> bool:
+    """Whether a message begins as a layer does: with a name and a type in words, or with a name and a number."""
     met: dict[int, int] = {}
-    for number, kind, _, content_end in _fields(head, start, end):
+    inner = (0, 0)
+    for number, kind, content, content_end in _fields(head, start, end):
         if number == 0:
             return False
         met.setdefault(number, kind)
+        if number == 1:
+            inner = content, min(content_end, end)
         if content_end > end:
             break
-    if new:
+    if is_new:
         return met.get(1) == 2 and met.get(2) == 2
-    return (met.get(4) == 2 and met.get(5) == 0) or met.get(1) == 2
+    return (met.get(4) == 2 and met.get(5) == 0) or (met.get(1) == 2 and _is_layer(head, *inner, is_new=True))
 
 
 @dataclass
@@ -160,7 +167,7 @@ def read_structure(given: Given) -> tuple[str, Network, list[Network]]:
         if not given.models:
             raise ImportFailed("Expected a prototxt or a caffemodel, received neither. Give both.")
         name, data = next(iter(given.models.items()))
-        return name, read_network(CAFFE.parse("NetParameter", data, name), name), []
+        return name, read_network(CAFFE.parse("NetParameter", data, name), name, any_phase=True), []
     whole = [name for name, network in parsed.items() if network.is_whole]
     if len(parsed) > 1 and len(whole) != 1:
         raise ImportFailed(f"Expected one prototxt that declares its inputs, received {sorted(parsed)}. Give only it.")

@@ -62,15 +62,19 @@ class Network:
         return bool(self.inputs) and None not in self.inputs.values()
 
 
-def read_network(message: Any, file: str) -> Network:
-    """The network of a NetParameter. Raises ImportFailed."""
+def read_network(message: Any, file: str, *, any_phase: bool = False) -> Network:
+    """The network of a NetParameter. Raises ImportFailed.
+
+    `any_phase`: layers of the phase TRAIN as well; a caffemodel holds those of the network that was trained, and only
+    those.
+    """
     if len(message.layer) + len(message.layers) > MAX_LAYERS:
         raise ImportFailed(f"{file} has more than {MAX_LAYERS} layers, expected fewer.")
     if message.layer and message.layers:
         raise ImportFailed(f"{file} has layers of two generations (`layer` and `layers`), expected those of one.")
     network = Network(text(message.name), _declared_inputs(message, file), [])
     for layer in all_layers(message):
-        if not _is_in_test(layer.spec):
+        if not any_phase and not _is_in_test(layer.spec):
             continue
         if layer.kind == "Input" or layer.kind in DATA:
             _take_data(network, layer)
