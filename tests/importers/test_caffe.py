@@ -613,7 +613,9 @@ def test_it_answers_for_its_own_files_only():
         '<ir_version: 8, opset_import: ["" : 17]> g (float[n] x) => (float[n] y) { y = Relu(x) }'
     )
     tensorflow = b"\n\x1a\n\x01x\x12\x0bPlaceholder*\x08\n\x05dtype" + b"\n\x0f\n\x01y\x12\x04Relu\x1a\x01x*\x01\n" * 3
+    session = b"\n\x04\n\x02ab\x12" + bytes([len(tensorflow)]) + tensorflow  # a MetaGraphDef
     for other in (
+        session,
         b"",
         b"{}",
         b"[net]\nwidth=3\n",

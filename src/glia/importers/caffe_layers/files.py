@@ -77,7 +77,7 @@ def is_caffemodel(head: bytes, size: int) -> bool:
         if kind not in _WIRE.get(number, ()) or end > size:
             return False
         names += number == 1
-        if names > 1:
+        if names > 1 or (number == 1 and min(head[start:end], default=32) < 32):  # other messages begin with a message
             return False
         if number in (2, 100):
             return _is_layer(head, start, min(end, len(head)), is_new=number == 100)
@@ -89,7 +89,7 @@ def _is_layer(head: bytes, start: int, end: int, *, is_new: bool) -> bool:
     met: dict[int, int] = {}
     inner = (0, 0)
     for number, kind, content, content_end in _fields(head, start, end):
-        if number == 0:
+        if number == 0 or (number == 1 and number in met):
             return False
         met.setdefault(number, kind)
         if number == 1:
