@@ -503,12 +503,30 @@ def test_outputs_may_be_asked_for_and_each_layer_is_told(tmp_path: Path):
         read(tmp_path, SECOND, old_model(SECOND), outputs="pols")
 
 
+DECODER = (
+    "detection_output_param { num_classes: 2 nms_param { nms_threshold: 0.45 } code_type: CENTER_SIZE keep_top_k: 50 }"
+)
+
+
 def test_detection_ends_before_boxes_are_chosen(tmp_path: Path):
     text = header(SHAPE) + layer("TanH", tops=["loc"]) + layer("ReLU", tops=["conf"])
-    text += layer("DetectionOutput", "detection_output_param { num_classes: 2 }", ["loc", "conf"], ["out"])
-    graph = read(tmp_path, text)
+    text += layer(
+        "DetectionOutput",
+        DECODER,
+        ["loc", "conf"],
+        ["out"],
+    )
+    labels = (
+        "item { name: 'b' label: 1 display_name: 'bird' } item { name: 'none' label: 0 display_name: 'background' }"
+    )
+    graph = read(tmp_path, text, labels)
     assert list(graph.outputs) == ["loc", "conf"]
     assert "without suppression" in graph.notes[0]
+    assert graph.known["labels"] == ["background", "bird"]
+    assert graph.known["detection"] == {
+        "boxes": ["loc", "conf"], "classes": 2, "background": 0, "code": 2, "variance_in_target": False,
+        "nms_threshold": 0.45, "confidence_threshold": 0.0, "keep": 50,
+    }  # fmt: skip
 
 
 def test_everything_unsupported_is_told_at_once(tmp_path: Path):

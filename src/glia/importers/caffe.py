@@ -23,6 +23,7 @@ from glia.importers.caffe_layers.files import (
 )
 from glia.importers.caffe_layers.network import CaffeLayer, Network
 from glia.importers.caffe_layers.rules import REFUSED, RULES, Build
+from glia.importers.caffe_layers.schema import of
 from glia.importers.caffe_layers.weights import Weights
 from glia.importers.faults import Faults, Missing, unsupported
 from glia.importers.graph import GraphWriter
@@ -184,6 +185,7 @@ def _write_layer(build: Build, layer: CaffeLayer) -> list[str]:
     if layer.kind in RAW_ENDS:
         build.inputs()
         build.notes.append(f"{layer.kind} {layer.name[:100]!r} is left out: {RAW_ENDS[layer.kind]}.")
+        build.known["detection"] = _decoding(layer)
         layer.tops = []
         return []
     if layer.kind in REFUSED:
@@ -200,11 +202,26 @@ def _write_layer(build: Build, layer: CaffeLayer) -> list[str]:
     return tops
 
 
+def _decoding(layer: CaffeLayer) -> dict[str, Any]:
+    """What a decoder of SSD's boxes must know, with the defaults of its fork."""
+    message = layer.parameters("detection_output_param", "DetectionOutput")
+    return {
+        "boxes": layer.bottoms[:3],
+        "classes": message.num_classes,
+        "background": of(message, "background_label_id", 0),
+        "code": of(message, "code_type", 1),
+        "variance_in_target": of(message, "variance_encoded_in_target", False),
+        "nms_threshold": round(of(message.nms_param, "nms_threshold", 0.3), 6),
+        "confidence_threshold": round(message.confidence_threshold, 6),
+        "keep": of(message, "keep_top_k", -1),
+    }
+
+
 def _finished(build: Build, network: Network, given: Given) -> ImportedGraph:
     model = build.graph.model()
     inputs, outputs = ([value.name for value in values] for values in (model.graph.input, model.graph.output))
     picture = len(inputs) == 1 and len(model.graph.input[0].type.tensor_type.shape.dim) == 4
-    known, notes = _known(model, network, given)
+    known, notes = _known(build, model, network, given)
     return ImportedGraph(
         model,
         {"image": inputs[0]} if picture else {name: name for name in inputs},
@@ -215,9 +232,9 @@ def _finished(build: Build, network: Network, given: Given) -> ImportedGraph:
     )
 
 
-def _known(model: Any, network: Network, given: Given) -> tuple[dict[str, Any], list[str]]:
+def _known(build: Build, model: Any, network: Network, given: Given) -> tuple[dict[str, Any], list[str]]:
     """What the files say of preprocessing and labels."""
-    known: dict[str, Any] = {}
+    known: dict[str, Any] = dict(build.known)
     notes = []
     dims = [dim.dim_value for dim in model.graph.input[0].type.tensor_type.shape.dim]
     declared = next((sizes for sizes in network.inputs.values() if sizes is not None), None) or ()
@@ -238,7 +255,9 @@ def _known(model: Any, network: Network, given: Given) -> tuple[dict[str, Any], 
     if given.labels:
         last = [output.type.tensor_type.shape.dim for output in model.graph.output]
         count = len(given.labels["labels"])
-        if any(count == dim.dim_value for dims in last for dim in dims[1:]):
+        if count == known.get("detection", {}).get("classes") or any(
+            count == dim.dim_value for dims in last for dim in dims[1:]
+        ):
             known |= given.labels
         else:
             notes.append(f"A list of {count} labels was given, which is no size of an output; it is not used.")

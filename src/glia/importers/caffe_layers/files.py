@@ -12,7 +12,7 @@ import numpy as np
 
 from glia.core.errors import ImportFailed
 from glia.importers.caffe_layers.network import Network, all_layers, read_network
-from glia.importers.caffe_layers.schema import CAFFE
+from glia.importers.caffe_layers.schema import CAFFE, text
 from glia.importers.caffe_layers.weights import CodedWeights, NoWeights, ProtoWeights, RawWeights, Weights, read_blob
 from glia.importers.importer import read_limited
 from glia.importers.labels import MAX_LABEL_BYTES, read_labels
@@ -25,6 +25,7 @@ _START = re.compile(r"\s*[A-Za-z_]\w*\s*[:{<]")
 _LAYER = re.compile(r"(?:^|[\s}>;,])layers?\s*:?\s*[{<]")
 _FIELD = re.compile(r"\b(?:bottom|top|name|type)\s*:\s*[\"'A-Z]")
 _SOLVER = re.compile(r"(?m)^\s*(?:net|train_net|base_lr|test_iter|lr_policy)\s*:")
+_LABEL_MAP = re.compile(r"\s*item\s*:?\s*\{")
 _RAW_NAME = re.compile(r".+_(?:filter|bias)\.bin")
 
 
@@ -130,6 +131,8 @@ def sort_files(files: Mapping[str, Path]) -> Given:
             given.models[path.name if path.name not in given.models else key] = read_limited(path, MAX_MODEL_BYTES)
         elif b"\0" not in head and _SOLVER.search(head.decode("utf-8", "replace")):
             continue  # how it was trained
+        elif _LABEL_MAP.match(_COMMENT.sub("", head.decode("utf-8", "replace"))):
+            given.labels = _read_label_map(read_limited(path, MAX_LABEL_BYTES), path.name) or given.labels
         elif not _RAW_NAME.fullmatch(path.name) and _read_mean(head, path, given):
             continue
         elif size <= MAX_LABEL_BYTES and (labels := read_labels(read_limited(path, MAX_LABEL_BYTES))):
@@ -137,6 +140,15 @@ def sort_files(files: Mapping[str, Path]) -> Given:
         else:
             given.raw[key] = path
     return given
+
+
+def _read_label_map(data: bytes, file: str) -> dict[str, Any]:
+    """SSD's list of labels with their numbers; empty where the numbers are not 0, 1, 2 ..."""
+    items = CAFFE.parse_text("LabelMap", data.decode("utf-8", "replace"), file).item
+    named = sorted((item.label, text(item.display_name or item.name)) for item in items)
+    if [number for number, _ in named] != list(range(len(named))):
+        return {}
+    return {"labels": [name for _, name in named]}
 
 
 def _read_mean(head: bytes, path: Path, given: Given) -> bool:

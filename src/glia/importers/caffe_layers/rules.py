@@ -30,6 +30,8 @@ class Build:
     failed: set[str] = field(default_factory=set)
     """Blobs of layers that could not be written."""
     notes: list[str] = field(default_factory=list)
+    known: dict[str, Any] = field(default_factory=dict)
+    """What layers that are left out say for the card."""
     layer: CaffeLayer = field(default_factory=lambda: CaffeLayer("", "", [], [], None))
 
     def read(self, blob: str) -> str:

@@ -152,6 +152,7 @@ _MESSAGES: dict[str, Fields] = {
         "clip_param": (148, "Clip"),
         "permute_param": (202, "Permute"),
         "prior_box_param": (203, "PriorBox"),
+        "detection_output_param": (204, "DetectionOutput"),
         "norm_param": (206, "Normalize"),
         **_TEXT_ONLY,
         "roi_pooling_param": (1303, "ROIPooling"),
@@ -301,6 +302,19 @@ _MESSAGES: dict[str, Fields] = {
         "step_w": (12, "float"),
         "offset": (13, "float"),
     },
+    "DetectionOutput": {
+        "num_classes": (1, "uint32"),
+        "share_location": (2, "bool"),
+        "background_label_id": (3, "int32"),
+        "nms_param": (4, "Suppression"),
+        "code_type": (6, "CodeType"),
+        "variance_encoded_in_target": (8, "bool"),
+        "keep_top_k": (7, "int32"),
+        "confidence_threshold": (9, "float"),
+    },
+    "Suppression": {"nms_threshold": (1, "float"), "top_k": (2, "int32")},
+    "LabelMap": {"item": (1, "LabelItem*")},
+    "LabelItem": {"name": (1, "bytes"), "label": (2, "int32"), "display_name": (3, "bytes")},
     "Normalize": {"across_spatial": (1, "bool"), "channel_shared": (3, "bool"), "eps": (4, "float")},
     "Interp": {
         "height": (1, "int32"),
@@ -323,6 +337,7 @@ _ENUMS = {
     "RoundMode": {"CEIL": 0, "FLOOR": 1},
     "EltwiseOp": {"PROD": 0, "SUM": 1, "MAX": 2},
     "NormRegion": {"ACROSS_CHANNELS": 0, "WITHIN_CHANNEL": 1},
+    "CodeType": {"CORNER": 1, "CENTER_SIZE": 2, "CORNER_SIZE": 3},
     "ReductionOp": {"SUM": 1, "ASUM": 2, "SUMSQ": 3, "MEAN": 4},
 }
 CAFFE = Schema("caffe", _MESSAGES, _ENUMS)
