@@ -144,6 +144,15 @@ CASES = {
         [weights(4) * 3, C * 3, np.array([3], np.float32)],
         lambda x: (x - weights(4).reshape(1, 4, 1, 1)) / np.sqrt(PER_CHANNEL + 1e-3),
     ),
+    "BatchNorm of five": (
+        "",
+        [weights(4), C, np.ones(1, np.float32), C + 1, weights(4) - 1],
+        lambda x: (
+            (x - weights(4).reshape(1, 4, 1, 1)) / np.sqrt(PER_CHANNEL + 1e-5) * (PER_CHANNEL + 1)
+            + weights(4).reshape(1, 4, 1, 1)
+            - 1
+        ),
+    ),
     "BatchNorm of the batch": (
         "batch_norm_param { use_global_stats: false }",
         [],
@@ -401,6 +410,20 @@ def test_a_text_for_training_becomes_a_network_that_answers(tmp_path: Path):
     np.testing.assert_allclose(found, softmax(X.reshape(2, -1) @ weights(3, 252).T + weights(3), 1), rtol=1e-4)
     with pytest.raises(ImportFailed, match="option input_size"):
         read(tmp_path, TRAIN, model)
+
+
+def test_a_text_with_stages_is_read_for_use(tmp_path: Path):
+    text = """
+    layer { name: "d" type: "Data" top: "data" top: "label" include { stage: "train" } }
+    layer { name: "d" type: "Input" top: "data" include { stage: "deploy" }
+            input_param { shape { dim: 1 dim: 4 dim: 7 dim: 9 } } }
+    layer { name: "y" type: "TanH" bottom: "data" top: "y" }
+    layer { name: "l" type: "SoftmaxWithLoss" bottom: "y" bottom: "label" top: "l" exclude { stage: "deploy" } }
+    layer { name: "s" type: "Softmax" bottom: "y" top: "s" include { stage: "deploy" } }
+    """
+    graph = read(tmp_path, text)
+    assert graph.outputs == {"scores": "s"}
+    assert graph.known["size"] == [7, 9]
 
 
 def test_what_training_saved_is_a_network_by_itself(tmp_path: Path):
