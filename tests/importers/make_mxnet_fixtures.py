@@ -96,6 +96,12 @@ NETWORKS = {
     ),
     "reflect": s.Pad(X, mode="reflect", pad_width=(0, 0, 0, 0, 1, 2, 3, 4)),
     "upsampling": s.UpSampling(X, scale=2, sample_type="nearest"),
+    "upsampling, learned": s.UpSampling(X, scale=3, sample_type="bilinear", num_filter=4, num_args=2),
+    "regions": s.ROIPooling(
+        X, s.concat(s.zeros((1, 1)), s.zeros((1, 2)), s.ones((1, 2)) * 5, dim=1), pooled_size=(2, 3), spatial_scale=0.9
+    ),
+    "slice like": s.slice_like(X, s.slice(X, begin=(0, 0, 0, 0), end=(2, 3, 4, 5)), axes=(1, -1)),
+    "take": s.take(X, s.ones((2,)) * 2, axis=1),
     "bilinear": s.contrib.BilinearResize2D(X, height=9, width=10),
     "bilinear, half pixels": s.contrib.BilinearResize2D(X, height=12, width=14, align_corners=False),
     "adaptive": s.contrib.AdaptiveAvgPooling2D(X, output_size=(3, 1)),

@@ -9,6 +9,7 @@ import numpy as np
 import onnx
 import pytest
 
+from foreign.caffe import cv2, opencv
 from foreign.case import run_graph
 from glia.core.errors import ImportFailed
 from glia.importers.caffe import IMPORTER
@@ -142,6 +143,15 @@ CASES = {
         "batch_norm_param { eps: 0.001 }",
         [weights(4) * 3, C * 3, np.array([3], np.float32)],
         lambda x: (x - weights(4).reshape(1, 4, 1, 1)) / np.sqrt(PER_CHANNEL + 1e-3),
+    ),
+    "BatchNorm of five": (
+        "",
+        [weights(4), C, np.ones(1, np.float32), C + 1, weights(4) - 1],
+        lambda x: (
+            (x - weights(4).reshape(1, 4, 1, 1)) / np.sqrt(PER_CHANNEL + 1e-5) * (PER_CHANNEL + 1)
+            + weights(4).reshape(1, 4, 1, 1)
+            - 1
+        ),
     ),
     "BatchNorm of the batch": (
         "batch_norm_param { use_global_stats: false }",
@@ -402,6 +412,35 @@ def test_a_text_for_training_becomes_a_network_that_answers(tmp_path: Path):
         read(tmp_path, TRAIN, model)
 
 
+def test_a_text_with_stages_is_read_for_use(tmp_path: Path):
+    text = """
+    layer { name: "d" type: "Data" top: "data" top: "label" include { stage: "train" } }
+    layer { name: "d" type: "Input" top: "data" include { stage: "deploy" }
+            input_param { shape { dim: 1 dim: 4 dim: 7 dim: 9 } } }
+    layer { name: "y" type: "TanH" bottom: "data" top: "y" }
+    layer { name: "l" type: "SoftmaxWithLoss" bottom: "y" bottom: "label" top: "l" exclude { stage: "deploy" } }
+    layer { name: "s" type: "Softmax" bottom: "y" top: "s" include { stage: "deploy" } }
+    """
+    graph = read(tmp_path, text)
+    assert graph.outputs == {"scores": "s"}
+    assert graph.known["size"] == [7, 9]
+
+
+def test_what_training_saved_is_a_network_by_itself(tmp_path: Path):
+    message = CAFFE.parse_text("NetParameter", TRAIN, "train")
+    for at in range(len(message.layer) - 1, -1, -1):  # as it was trained: without the layers of the other phase
+        rules = message.layer[at].include or message.layer[at].exclude
+        if any(rule.phase == 1 for rule in message.layer[at].include) or message.layer[at].name == b"accuracy":
+            del message.layer[at]
+        elif rules:
+            assert rules[0].phase == 0
+    message.layer[1].blobs.extend([blob(weights(3, 252)), blob(weights(3))])
+    graph = read(tmp_path, message.SerializeToString(), input_size=[7, 9], outputs=["prob"])
+    assert graph.model.graph.input[0].type.tensor_type.shape.dim[1].dim_value == 4
+    (found,) = run_graph(graph)({"data": X}).values()
+    np.testing.assert_allclose(found, softmax(X.reshape(2, -1) @ weights(3, 252).T + weights(3), 1), rtol=1e-4)
+
+
 def test_means_and_labels_that_lie_beside_are_known(tmp_path: Path):
     planes = np.arange(3, dtype=np.float32).reshape(1, 3, 1, 1) + np.zeros((1, 3, 5, 5), np.float32)
     mean = CAFFE.new("BlobProto", num=1, channels=3, height=5, width=5, data=planes.reshape(-1)).SerializeToString()
@@ -487,12 +526,30 @@ def test_outputs_may_be_asked_for_and_each_layer_is_told(tmp_path: Path):
         read(tmp_path, SECOND, old_model(SECOND), outputs="pols")
 
 
+DECODER = (
+    "detection_output_param { num_classes: 2 nms_param { nms_threshold: 0.45 } code_type: CENTER_SIZE keep_top_k: 50 }"
+)
+
+
 def test_detection_ends_before_boxes_are_chosen(tmp_path: Path):
     text = header(SHAPE) + layer("TanH", tops=["loc"]) + layer("ReLU", tops=["conf"])
-    text += layer("DetectionOutput", "detection_output_param { num_classes: 2 }", ["loc", "conf"], ["out"])
-    graph = read(tmp_path, text)
+    text += layer(
+        "DetectionOutput",
+        DECODER,
+        ["loc", "conf"],
+        ["out"],
+    )
+    labels = (
+        "item { name: 'b' label: 1 display_name: 'bird' } item { name: 'none' label: 0 display_name: 'background' }"
+    )
+    graph = read(tmp_path, text, labels)
     assert list(graph.outputs) == ["loc", "conf"]
     assert "without suppression" in graph.notes[0]
+    assert graph.known["labels"] == ["background", "bird"]
+    assert graph.known["detection"] == {
+        "boxes": ["loc", "conf"], "classes": 2, "background": 0, "code": 2, "variance_in_target": False,
+        "nms_threshold": 0.45, "confidence_threshold": 0.0, "keep": 50,
+    }  # fmt: skip
 
 
 def test_everything_unsupported_is_told_at_once(tmp_path: Path):
@@ -597,7 +654,9 @@ def test_it_answers_for_its_own_files_only():
         '<ir_version: 8, opset_import: ["" : 17]> g (float[n] x) => (float[n] y) { y = Relu(x) }'
     )
     tensorflow = b"\n\x1a\n\x01x\x12\x0bPlaceholder*\x08\n\x05dtype" + b"\n\x0f\n\x01y\x12\x04Relu\x1a\x01x*\x01\n" * 3
+    session = b"\n\x04\n\x02ab\x12" + bytes([len(tensorflow)]) + tensorflow  # a MetaGraphDef
     for other in (
+        session,
         b"",
         b"{}",
         b"[net]\nwidth=3\n",
@@ -610,3 +669,152 @@ def test_it_answers_for_its_own_files_only():
         b"\x89PNG\r\n\x1a\n" + bytes(99),
     ):
         assert not IMPORTER.sniff(other, len(other))
+
+
+def chain(*layers: tuple[str, str]) -> str:
+    """Layers that each read the one before, called a, b, c ..."""
+    names = ["data", *"abcdefghijkl"]
+    return "".join(layer(kind, text, [names[at]], [names[at + 1]]) for at, (kind, text) in enumerate(layers))
+
+
+CONVOLUTION = "convolution_param { num_output: %d kernel_size: %d pad: %d stride: %d }"
+RESIDUAL = (
+    chain(
+        ("Convolution", CONVOLUTION % (6, 3, 1, 2)),
+        ("BatchNorm", ""),
+        ("Scale", "scale_param { bias_term: true }"),
+        ("ReLU", ""),
+        ("Convolution", CONVOLUTION % (6, 3, 1, 1)),
+        ("BatchNorm", "batch_norm_param { eps: 0.0001 }"),
+    )
+    + layer("Convolution", CONVOLUTION % (6, 1, 0, 2), ["data"], ["side"])
+    + layer("Eltwise", "", ["f", "side"], ["sum"])
+    + layer("Pooling", "pooling_param { pool: AVE kernel_size: 3 stride: 2 pad: 1 }", ["sum"], ["pool"])
+    + layer("InnerProduct", "inner_product_param { num_output: 3 }", ["pool"], ["fc"])
+    + layer("Softmax", "", ["fc"], ["prob"])
+)
+DETECTOR = (
+    chain(("Convolution", CONVOLUTION % (8, 3, 1, 2)), ("ReLU", ""))
+    + layer("Normalize", "norm_param { across_spatial: false channel_shared: false }", ["b"], ["n"])
+    + layer("Convolution", CONVOLUTION % (16, 3, 1, 1), ["n"], ["l"])
+    + layer("Permute", "permute_param { order: 0 order: 2 order: 3 order: 1 }", ["l"], ["lp"])
+    + layer("Flatten", "flatten_param { axis: 1 }", ["lp"], ["loc"])
+    + layer("Convolution", CONVOLUTION % (12, 3, 1, 1), ["n"], ["c"])
+    + layer("Permute", "permute_param { order: 0 order: 2 order: 3 order: 1 }", ["c"], ["cp"])
+    + layer("Flatten", "flatten_param { axis: 1 }", ["cp"], ["cf"])
+    + layer("Reshape", "reshape_param { shape { dim: 0 dim: -1 dim: 3 } }", ["cf"], ["cr"])
+    + layer("Softmax", "softmax_param { axis: 2 }", ["cr"], ["cs"])
+    + layer("Flatten", "flatten_param { axis: 1 }", ["cs"], ["conf"])
+    + layer(
+        "PriorBox",
+        "prior_box_param { min_size: 10 max_size: 20 aspect_ratio: 2 flip: true clip: false variance: 0.1 "
+        "variance: 0.1 variance: 0.2 variance: 0.2 step: 2 offset: 0.5 }",
+        ["b", "data"],
+        ["priors"],
+    )
+)
+SEGMENTER = (
+    chain(
+        ("Convolution", CONVOLUTION % (6, 3, 10, 1)),
+        ("PReLU", ""),
+        ("Pooling", "pooling_param { kernel_size: 2 stride: 2 }"),
+    )
+    + layer(
+        "Deconvolution", "convolution_param { num_output: 3 kernel_size: 4 stride: 2 bias_term: false }", ["c"], ["u"]
+    )
+    + layer("Crop", "crop_param { axis: 2 offset: 4 }", ["u", "data"], ["score"])
+)
+HEADS = {"residual": ["prob"], "detector": ["loc", "conf", "priors"], "segmenter": ["score"]}
+
+
+def sigmoid(x: np.ndarray) -> np.ndarray:
+    return 1 / (1 + np.exp(-x))
+
+
+STEPS = np.random.default_rng(8).normal(size=(4, 2, 3)).astype(np.float32)
+GOES_ON = np.array([[0, 0], [1, 1], [1, 0], [1, 1]], np.float32)
+STATIC = np.random.default_rng(9).normal(size=(2, 5)).astype(np.float32)
+
+
+def lstm_loop(x: np.ndarray, cont: np.ndarray, arrays: list[np.ndarray]) -> np.ndarray:
+    state, memory, found = np.zeros((2, 6)), np.zeros((2, 6)), []
+    for step, goes in zip(x, cont[:, :, None], strict=True):
+        sums = step @ arrays[0].T + arrays[1] + (state * goes) @ arrays[-1].T
+        sums = sums + STATIC @ arrays[2].T if len(arrays) == 4 else sums
+        i, f, o, g = np.split(sums, 4, 1)
+        memory = sigmoid(f) * goes * memory + sigmoid(i) * np.tanh(g)
+        state = sigmoid(o) * np.tanh(memory)
+        found.append(state)
+    return np.stack(found)
+
+
+def rnn_loop(x: np.ndarray, cont: np.ndarray, arrays: list[np.ndarray]) -> np.ndarray:
+    state, found = np.zeros((2, 6)), []
+    for step, goes in zip(x, cont[:, :, None], strict=True):
+        state = np.tanh(step @ arrays[0].T + arrays[1] + (state * goes) @ arrays[2].T)
+        found.append(np.tanh(state @ arrays[3].T + arrays[4]))
+    return np.stack(found)
+
+
+@pytest.mark.parametrize("kind", ["LSTM", "LSTM with more", "RNN"])
+def test_recurrent_layers_heed_where_sequences_begin(tmp_path: Path, kind: str):
+    if kind == "RNN":
+        arrays, loop = [weights(6, 3), weights(6), weights(6, 6), weights(6, 6).T.copy(), weights(6)], rnn_loop
+    else:
+        arrays, loop = [weights(24, 3), weights(24), *[weights(24, 5)] * ("more" in kind), weights(24, 6)], lstm_loop
+    inputs = {"x": STEPS, "cont": GOES_ON} | ({"static": STATIC} if "more" in kind else {})
+    text = "".join(
+        f'input: "{name}" input_shape {{ {" ".join(f"dim: {size}" for size in array.shape)} }} '
+        for name, array in inputs.items()
+    )
+    text += layer(kind.split()[0], "recurrent_param { num_output: 6 }", list(inputs))
+    (found,) = run_graph(read(tmp_path, text, caffemodel({"y": arrays})))(inputs).values()
+    np.testing.assert_allclose(found, loop(STEPS, GOES_ON, arrays), rtol=1e-4, atol=1e-5)
+
+
+@pytest.mark.parametrize("size", ["", "upsample_h: 7 upsample_w: 9"])
+def test_places_of_pooling_are_put_back(tmp_path: Path, size: str):
+    shape = (2, 4, 7, 9) if size else (2, 4, 6, 8)
+    text = header(shape) + layer("Pooling", "pooling_param { kernel_size: 2 stride: 2 }", tops=["p", "mask"])
+    text += layer("Upsample", f"upsample_param {{ scale: 2 {size} }}", ["p", "mask"])
+    x = DRAW.normal(size=shape).astype(np.float32)
+    (found,) = run_graph(read(tmp_path, text))({"data": x}).values()
+    expected = np.zeros_like(x)
+    for i in range(0, shape[2], 2):
+        for j in range(0, shape[3], 2):
+            part = x[:, :, i : i + 2, j : j + 2]
+            expected[:, :, i : i + 2, j : j + 2] = np.where(part == part.max((2, 3), keepdims=True), part, 0)
+    np.testing.assert_array_equal(found, expected)
+
+
+def random_blobs(graph_of: str) -> dict[str, list[np.ndarray]]:
+    """Weights of the right shapes for one of the three networks."""
+    found: dict[str, list[np.ndarray]] = {}
+    if graph_of == "residual":
+        found = {
+            "a": [weights(6, 4, 3, 3), weights(6)], "b": [weights(6), np.abs(weights(6)) + 1, np.ones(1, np.float32)],
+            "c": [weights(6), weights(6)], "e": [weights(6, 6, 3, 3), weights(6)],
+            "f": [weights(6), np.abs(weights(6)) + 1, np.full(1, 0.5, np.float32)],
+            "side": [weights(6, 4, 1, 1), weights(6)], "fc": [weights(3, 6 * 5 * 5), weights(3)],
+        }  # fmt: skip
+    elif graph_of == "detector":
+        found = {
+            "a": [weights(8, 4, 3, 3), weights(8)], "n": [np.abs(weights(8))],
+            "l": [weights(16, 8, 3, 3), weights(16)], "c": [weights(12, 8, 3, 3), weights(12)],
+        }  # fmt: skip
+    else:
+        found = {"a": [weights(6, 4, 3, 3), weights(6)], "b": [weights(6)], "u": [weights(6, 3, 4, 4)]}
+    return found
+
+
+@pytest.mark.skipif(cv2 is None, reason="OpenCV is not installed")
+@pytest.mark.parametrize(("name", "text"), [("residual", RESIDUAL), ("detector", DETECTOR), ("segmenter", SEGMENTER)])
+def test_networks_give_what_opencv_gives(tmp_path: Path, name: str, text: str):
+    text, model = header((1, 4, 16, 16)) + text, caffemodel(random_blobs(name))
+    graph = read(tmp_path, text, model)
+    run = opencv(text.encode(), model, {head: head for head in HEADS[name]})
+    x = DRAW.normal(size=(1, 4, 16, 16)).astype(np.float32)
+    assert list(graph.outputs.values()) == HEADS[name]
+    parity = compare(lambda probe: run(probe["data"]), run_graph(graph), [{"data": x}], 1e-5, "OpenCV")
+    assert parity.max_rel is not None
+    assert parity.max_rel < 1e-5

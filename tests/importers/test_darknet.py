@@ -140,6 +140,9 @@ CASES = {
     "scale_channels": (
         "[dropout]\n[avgpool]\n[scale_channels]\nfrom=-2", [], lambda x: x * x.mean((2, 3), keepdims=True)
     ),
+    "crop": (
+        "[crop]\ncrop_height=5\ncrop_width=4\n[activation]\nactivation=linear", [], lambda x: 2 * x[:, :, 1:6, 1:5] - 1
+    ),
     "mish": ("[activation]\nactivation=mish", [], lambda x: x * np.tanh(np.log1p(np.exp(x)))),
     "swish": ("[activation]\nactivation=swish", [], lambda x: x / (1 + np.exp(-x))),
     "ramp": ("[activation]\nactivation=ramp", [], lambda x: x * (x > 0) + 0.1 * x),

@@ -146,6 +146,18 @@ def test_arrays_of_every_version_are_read(version: int | None):
         np.testing.assert_array_equal(found[kind], expected, strict=True)
 
 
+def test_old_files_know_statistics_by_their_names(tmp_path: Path):
+    symbol, params = files_of("batch norm, learned")
+    rows = json.loads(symbol)
+    for row in rows["nodes"]:
+        if row["op"] == "BatchNorm":
+            row["inputs"] = row["inputs"][:3]
+        row["param"] = row.pop("attrs", {})
+    graph = read(tmp_path, json.dumps(rows).encode(), params)
+    (found,) = run_graph(graph)({"data": RECORDED["batch norm, learned/input"]}).values()
+    np.testing.assert_allclose(found, outputs_of("batch norm, learned")[0], rtol=1e-4, atol=1e-5)
+
+
 def test_everything_unsupported_is_told_at_once(tmp_path: Path):
     symbol = symbol_of(
         {"op": "Correlation", "name": "one"},

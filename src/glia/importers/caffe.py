@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from glia.core.errors import ImportFailed
-from glia.importers.caffe_layers import pointwise, shapes, spatial, weighted
+from glia.importers.caffe_layers import pointwise, recurrent, shapes, spatial, weighted
 from glia.importers.caffe_layers.files import (
     Given,
     is_caffemodel,
@@ -23,6 +23,7 @@ from glia.importers.caffe_layers.files import (
 )
 from glia.importers.caffe_layers.network import CaffeLayer, Network
 from glia.importers.caffe_layers.rules import REFUSED, RULES, Build
+from glia.importers.caffe_layers.schema import of
 from glia.importers.caffe_layers.weights import Weights
 from glia.importers.faults import Faults, Missing, unsupported
 from glia.importers.graph import GraphWriter
@@ -30,7 +31,7 @@ from glia.importers.importer import ImportedGraph, refuse_unknown
 from glia.importers.names import clean
 from glia.importers.options import MAX_INPUT, read_names, read_size
 
-assert all((pointwise, shapes, spatial, weighted))  # they register their rules
+assert all((pointwise, recurrent, shapes, spatial, weighted))  # they register their rules
 MAX_TENSORS = 1 << 16
 BATCH = "n"
 RAW_ENDS = {"DetectionOutput": "its boxes and scores are given as they are, without suppression"}
@@ -77,17 +78,19 @@ def _inputs(
     """Sizes of the inputs: their first axis is open; rows and columns of the only picture if `is_open`."""
     found: dict[str, tuple[int | str, ...]] = {}
     counts = set()
+    has_steps = any(layer.kind in recurrent.KINDS for layer in network.layers)
+    pictures = sum(sizes is None or len(sizes) == 4 for sizes in network.inputs.values())
+    if size is not None and pictures != 1:
+        raise ImportFailed(f"The network has {pictures} inputs that are pictures; input_size is for one. Leave it out.")
     for name, sizes in network.inputs.items():
         if sizes is None:
             sizes = _unsaid(name, network, weights, size, is_open)
         shape: list[int | str] = list(sizes)
-        if shape:
+        if shape and not has_steps:  # their first axis is time
             counts.add(shape[0])
             shape[0] = BATCH if len(counts) == 1 else f"{clean(name)}_{BATCH}"
-        if len(shape) == 4 and len(network.inputs) == 1:
+        if len(shape) == 4 and (size is not None or len(network.inputs) == 1):
             shape[2:] = size or (["h", "w"] if is_open else shape[2:])
-        elif size is not None and len(network.inputs) == 1:
-            raise ImportFailed(f"The input {name[:100]!r} has {len(shape)} axes, and no picture's size. Leave it out.")
         elif is_open:
             raise ImportFailed("Only the size of a single picture may be open.")
         if 0 in shape or any(isinstance(axis, int) and axis > MAX_INPUT << 4 for axis in shape):
@@ -103,12 +106,16 @@ def _unsaid(
 ) -> tuple[int, ...]:
     """Sizes of an input that came from a store of training data. Raises ImportFailed where nothing tells them."""
     transform = network.transform
+    height, width = size or (transform.get("height") or 0, transform.get("width") or 0)
     channels = transform.get("channels") or 0
     for layer in network.layers:
-        shape = weights.shape(layer.name, 0)
-        if layer.kind == "Convolution" and name in layer.bottoms and shape is not None and len(shape) > 1:
+        shape = weights.shape(layer.name, 0) if name in layer.bottoms else None
+        if shape is None or len(shape) < 2:
+            continue
+        if layer.kind == "Convolution":
             channels = shape[1] * (layer.parameters("convolution_param", "Convolution").group or 1)
-    height, width = size or (transform.get("height") or 0, transform.get("width") or 0)
+        elif layer.kind == "InnerProduct" and height and width and shape[-1] % (height * width) == 0:
+            channels = shape[-1] // (height * width)
     if is_open:
         height = width = 1  # a place for what stays open
     if not channels or not height or not width:
@@ -131,7 +138,7 @@ def _write(
     build = Build(GraphWriter(clean(network.name, "caffe")), weights, first[0] if first else 1)
     for blob, shape in inputs.items():
         build.blobs[blob] = build.graph.input(clean(blob, "data"), shape)
-    faults, ends, after = Faults(name), _Ends(list(inputs)), dict[str, str]()
+    faults, ends, after = Faults(name), _Ends(), dict[str, str]()
     for layer in network.layers:
         with faults.of(layer.name[:100], layer.kind[:100]):
             tops = _write_layer(build, layer)
@@ -142,7 +149,7 @@ def _write(
             continue
         build.failed |= set(layer.tops)
     faults.check()
-    for end in wanted or ends.blobs(build):
+    for end in wanted or ends.blobs():
         if end not in build.blobs and end not in after:
             known = [*build.blobs][-20:]
             raise ImportFailed(f"No blob or layer is called {end[:100]!r}; the last blobs are {known}.")
@@ -153,9 +160,8 @@ def _write(
 class _Ends:
     """Which blobs nobody reads: a network's outputs."""
 
-    def __init__(self, inputs: Sequence[str]) -> None:
+    def __init__(self) -> None:
         self._open: dict[str, None] = {}
-        self._inputs = list(inputs)
 
     def step(self, layer: CaffeLayer) -> None:
         """Take in what a layer reads and gives."""
@@ -166,7 +172,7 @@ class _Ends:
             self._open.pop(bottom, None)
         self._open |= dict.fromkeys(layer.tops)
 
-    def blobs(self, build: Build) -> list[str]:
+    def blobs(self) -> list[str]:
         """Their names. Raises ImportFailed where there are none, or too many."""
         if not 0 < len(self._open) <= MAX_TENSORS:
             raise ImportFailed(f"The network has {len(self._open)} outputs, expected one or more.")
@@ -179,6 +185,7 @@ def _write_layer(build: Build, layer: CaffeLayer) -> list[str]:
     if layer.kind in RAW_ENDS:
         build.inputs()
         build.notes.append(f"{layer.kind} {layer.name[:100]!r} is left out: {RAW_ENDS[layer.kind]}.")
+        build.known["detection"] = _decoding(layer)
         layer.tops = []
         return []
     if layer.kind in REFUSED:
@@ -195,11 +202,26 @@ def _write_layer(build: Build, layer: CaffeLayer) -> list[str]:
     return tops
 
 
+def _decoding(layer: CaffeLayer) -> dict[str, Any]:
+    """What a decoder of SSD's boxes must know, with the defaults of its fork."""
+    message = layer.parameters("detection_output_param", "DetectionOutput")
+    return {
+        "boxes": layer.bottoms[:3],
+        "classes": message.num_classes,
+        "background": of(message, "background_label_id", 0),
+        "code": of(message, "code_type", 1),
+        "variance_in_target": of(message, "variance_encoded_in_target", False),
+        "nms_threshold": round(of(message.nms_param, "nms_threshold", 0.3), 6),
+        "confidence_threshold": round(message.confidence_threshold, 6),
+        "keep": of(message, "keep_top_k", -1),
+    }
+
+
 def _finished(build: Build, network: Network, given: Given) -> ImportedGraph:
     model = build.graph.model()
     inputs, outputs = ([value.name for value in values] for values in (model.graph.input, model.graph.output))
     picture = len(inputs) == 1 and len(model.graph.input[0].type.tensor_type.shape.dim) == 4
-    known, notes = _known(model, network, given)
+    known, notes = _known(build, model, network, given)
     return ImportedGraph(
         model,
         {"image": inputs[0]} if picture else {name: name for name in inputs},
@@ -210,9 +232,9 @@ def _finished(build: Build, network: Network, given: Given) -> ImportedGraph:
     )
 
 
-def _known(model: Any, network: Network, given: Given) -> tuple[dict[str, Any], list[str]]:
+def _known(build: Build, model: Any, network: Network, given: Given) -> tuple[dict[str, Any], list[str]]:
     """What the files say of preprocessing and labels."""
-    known: dict[str, Any] = {}
+    known: dict[str, Any] = dict(build.known)
     notes = []
     dims = [dim.dim_value for dim in model.graph.input[0].type.tensor_type.shape.dim]
     declared = next((sizes for sizes in network.inputs.values() if sizes is not None), None) or ()
@@ -233,7 +255,9 @@ def _known(model: Any, network: Network, given: Given) -> tuple[dict[str, Any], 
     if given.labels:
         last = [output.type.tensor_type.shape.dim for output in model.graph.output]
         count = len(given.labels["labels"])
-        if any(count == dim.dim_value for dims in last for dim in dims[1:]):
+        if count == known.get("detection", {}).get("classes") or any(
+            count == dim.dim_value for dims in last for dim in dims[1:]
+        ):
             known |= given.labels
         else:
             notes.append(f"A list of {count} labels was given, which is no size of an output; it is not used.")

@@ -175,11 +175,18 @@ class _Network:
             raise unsupported("this operator")
         if missing := [link for link in links if link not in self._tensors]:
             raise ImportFailed(f"it reads output {missing[0][1]} of {self._nodes[missing[0][0]].name[:100]!r}")
-        self._build.node_, self._build.tensors = node, [self._tensors[link] for link in links]
+        self._build.node_, self._build.tensors = node, [self._tensors[link] for link in links] + self._unlinked(node)
         with self._build.graph.layer(node.name[:200], node.op):
             given = RULES[node.op](self._build, node)
         for which, tensor in enumerate([given] if isinstance(given, str) else given):
             self._tensors[at, which] = tensor
+
+    def _unlinked(self, node: Node) -> list[str]:
+        """The statistics of a normalisation, which old files leave out of its inputs and know by their names."""
+        names = [f"{node.name}_moving_{part}" for part in ("mean", "var")]
+        if not node.op.startswith("BatchNorm") or len(node.inputs) != 3 or not all(n in self._weights for n in names):
+            return []
+        return [self._build.graph.constant(clean(name), self._weights[name]) for name in names]
 
     def _variable(self, at: int, node: Node) -> str:
         """An array of the weights, or an input."""

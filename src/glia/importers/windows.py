@@ -59,16 +59,21 @@ def reach(size: Dim, kernel: int, stride: int, pad: int, *, up: bool, clip: bool
     return max(pad, (count - 1) * stride + kernel - size - pad)
 
 
-def pool(
-    graph: GraphWriter, op: str, tensor: str, window: Window, *, up: bool, clip: bool, counts_pad: bool, hint: str = ""
-) -> str:
-    """`MaxPool` or `AveragePool`. A mean counts the padding if `counts_pad`, but never what rounding up added to it."""
+def reaches(graph: GraphWriter, tensor: str, window: Window, *, up: bool, clip: bool) -> list[int]:
+    """Padding at the end of each axis behind the second, as `reach` has it. Raises ImportFailed."""
     window.check()
     sizes = graph.shape(tensor)[2:]
     if len(sizes) != len(window.kernel):
         raise ImportFailed(f"a window of {len(window.kernel)} axes does not fit its input of {len(sizes) + 2} axes")
     axes = zip(sizes, window.kernel, window.stride, window.pad, strict=True)
-    ends = [reach(size, kernel, stride, pad, up=up, clip=clip) for size, kernel, stride, pad in axes]
+    return [reach(size, kernel, stride, pad, up=up, clip=clip) for size, kernel, stride, pad in axes]
+
+
+def pool(
+    graph: GraphWriter, op: str, tensor: str, window: Window, *, up: bool, clip: bool, counts_pad: bool, hint: str = ""
+) -> str:
+    """`MaxPool` or `AveragePool`. A mean counts the padding if `counts_pad`, but never what rounding up added to it."""
+    ends = reaches(graph, tensor, window, up=up, clip=clip)
     begins = list(window.pad)
     more = {"kernel_shape": list(window.kernel), "strides": list(window.stride)}
     inner = all(pad < kernel for pad, kernel in zip((*begins, *ends), window.kernel * 2, strict=True))

@@ -12,7 +12,7 @@ import numpy as np
 
 from glia.core.errors import ImportFailed
 from glia.importers.caffe_layers.network import Network, all_layers, read_network
-from glia.importers.caffe_layers.schema import CAFFE
+from glia.importers.caffe_layers.schema import CAFFE, text
 from glia.importers.caffe_layers.weights import CodedWeights, NoWeights, ProtoWeights, RawWeights, Weights, read_blob
 from glia.importers.importer import read_limited
 from glia.importers.labels import MAX_LABEL_BYTES, read_labels
@@ -25,6 +25,7 @@ _START = re.compile(r"\s*[A-Za-z_]\w*\s*[:{<]")
 _LAYER = re.compile(r"(?:^|[\s}>;,])layers?\s*:?\s*[{<]")
 _FIELD = re.compile(r"\b(?:bottom|top|name|type)\s*:\s*[\"'A-Z]")
 _SOLVER = re.compile(r"(?m)^\s*(?:net|train_net|base_lr|test_iter|lr_policy)\s*:")
+_LABEL_MAP = re.compile(r"\s*item\s*:?\s*\{")
 _RAW_NAME = re.compile(r".+_(?:filter|bias)\.bin")
 
 
@@ -66,32 +67,39 @@ def _varint(data: bytes, at: int) -> tuple[int, int]:
     return -1, len(data)
 
 
+_WIRE = {1: (2,), 2: (2,), 3: (2,), 4: (0, 2), 5: (0,), 6: (2,), 7: (0,), 8: (2,), 100: (2,)}
+"""How the fields of a NetParameter may lie in a file."""
+
+
 def is_caffemodel(head: bytes, size: int) -> bool:
     """Whether the fields in `head` are those of a NetParameter, with a layer among them."""
     names = 0
     for number, kind, start, end in _fields(head, 0, len(head)):
-        if number not in (1, 2, 3, 4, 5, 6, 7, 8, 100) or end > size or kind not in (0, 2):
+        if kind not in _WIRE.get(number, ()) or end > size:
             return False
         names += number == 1
-        if names > 1:
+        if names > 1 or (number == 1 and min(head[start:end], default=32) < 32):  # other messages begin with a message
             return False
-        if number in (2, 100) and kind == 2:
-            return _is_layer(head, start, min(end, len(head)), number == 100)
+        if number in (2, 100):
+            return _is_layer(head, start, min(end, len(head)), is_new=number == 100)
     return False
 
 
-def _is_layer(head: bytes, start: int, end: int, new: bool) -> bool:
-    """Whether a message begins as a layer does: with a name and a type in words, or with blobs' names and a number."""
+def _is_layer(head: bytes, start: int, end: int, *, is_new: bool) -> bool:
+    """Whether a message begins as a layer does: with a name and a type in words, or with a name and a number."""
     met: dict[int, int] = {}
-    for number, kind, _, content_end in _fields(head, start, end):
-        if number == 0:
+    inner = (0, 0)
+    for number, kind, content, content_end in _fields(head, start, end):
+        if number == 0 or (number == 1 and number in met):
             return False
         met.setdefault(number, kind)
+        if number == 1:
+            inner = content, min(content_end, end)
         if content_end > end:
             break
-    if new:
+    if is_new:
         return met.get(1) == 2 and met.get(2) == 2
-    return (met.get(4) == 2 and met.get(5) == 0) or met.get(1) == 2
+    return (met.get(4) == 2 and met.get(5) == 0) or (met.get(1) == 2 and _is_layer(head, *inner, is_new=True))
 
 
 @dataclass
@@ -123,6 +131,8 @@ def sort_files(files: Mapping[str, Path]) -> Given:
             given.models[path.name if path.name not in given.models else key] = read_limited(path, MAX_MODEL_BYTES)
         elif b"\0" not in head and _SOLVER.search(head.decode("utf-8", "replace")):
             continue  # how it was trained
+        elif _LABEL_MAP.match(_COMMENT.sub("", head.decode("utf-8", "replace"))):
+            given.labels = _read_label_map(read_limited(path, MAX_LABEL_BYTES), path.name) or given.labels
         elif not _RAW_NAME.fullmatch(path.name) and _read_mean(head, path, given):
             continue
         elif size <= MAX_LABEL_BYTES and (labels := read_labels(read_limited(path, MAX_LABEL_BYTES))):
@@ -130,6 +140,15 @@ def sort_files(files: Mapping[str, Path]) -> Given:
         else:
             given.raw[key] = path
     return given
+
+
+def _read_label_map(data: bytes, file: str) -> dict[str, Any]:
+    """SSD's list of labels with their numbers; empty where the numbers are not 0, 1, 2 ..."""
+    items = CAFFE.parse_text("LabelMap", data.decode("utf-8", "replace"), file).item
+    named = sorted((item.label, text(item.display_name or item.name)) for item in items)
+    if [number for number, _ in named] != list(range(len(named))):
+        return {}
+    return {"labels": [name for _, name in named]}
 
 
 def _read_mean(head: bytes, path: Path, given: Given) -> bool:
@@ -160,7 +179,7 @@ def read_structure(given: Given) -> tuple[str, Network, list[Network]]:
         if not given.models:
             raise ImportFailed("Expected a prototxt or a caffemodel, received neither. Give both.")
         name, data = next(iter(given.models.items()))
-        return name, read_network(CAFFE.parse("NetParameter", data, name), name), []
+        return name, read_network(CAFFE.parse("NetParameter", data, name), name, any_phase=True), []
     whole = [name for name, network in parsed.items() if network.is_whole]
     if len(parsed) > 1 and len(whole) != 1:
         raise ImportFailed(f"Expected one prototxt that declares its inputs, received {sorted(parsed)}. Give only it.")

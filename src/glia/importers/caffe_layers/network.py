@@ -12,6 +12,8 @@ from glia.importers.caffe_layers.schema import CAFFE, KIND_OF, PHASES, of, text
 
 MAX_LAYERS = 20_000
 MAX_SIZE = 1 << 31
+DEPLOY = b"deploy"
+"""The stage that texts which serve training and use alike name for use."""
 DATA = {"Data", "ImageData", "MemoryData", "HDF5Data", "WindowData", "DummyData", "AnnotatedData", "VideoData"}
 EVALUATION = {"Accuracy", "Silence", "HDF5Output", "DetectionEvaluate"}
 """Kinds that, as losses do, compare with labels, print or store: nothing of the answer comes from them."""
@@ -62,15 +64,21 @@ class Network:
         return bool(self.inputs) and None not in self.inputs.values()
 
 
-def read_network(message: Any, file: str) -> Network:
-    """The network of a NetParameter. Raises ImportFailed."""
+def read_network(message: Any, file: str, *, any_phase: bool = False) -> Network:
+    """The network of a NetParameter. Raises ImportFailed.
+
+    `any_phase`: layers of the phase TRAIN as well; a caffemodel holds those of the network that was trained, and only
+    those.
+    """
     if len(message.layer) + len(message.layers) > MAX_LAYERS:
         raise ImportFailed(f"{file} has more than {MAX_LAYERS} layers, expected fewer.")
     if message.layer and message.layers:
         raise ImportFailed(f"{file} has layers of two generations (`layer` and `layers`), expected those of one.")
     network = Network(text(message.name), _declared_inputs(message, file), [])
-    for layer in all_layers(message):
-        if not _is_in_test(layer.spec):
+    layers = list(all_layers(message))
+    stages = {DEPLOY} if any(DEPLOY in rule.stage for layer in layers for rule in _rules(layer.spec)) else set()
+    for layer in layers:
+        if not any_phase and not _is_in_test(layer.spec, stages):
             continue
         if layer.kind == "Input" or layer.kind in DATA:
             _take_data(network, layer)
@@ -156,14 +164,19 @@ def _from_v0(outer: Any, pads: dict[str, tuple[str, int]]) -> CaffeLayer | None:
     return CaffeLayer(text(old.name), _V0_KINDS.get(kind, kind), bottoms, tops, spec)
 
 
-def _is_in_test(spec: Any) -> bool:
-    """Whether the rules of a layer admit it to the phase TEST, level 0, no stage."""
+def _rules(spec: Any) -> list[Any]:
+    return [*spec.include, *spec.exclude]
+
+
+def _is_in_test(spec: Any, stages: set[bytes]) -> bool:
+    """Whether the rules of a layer admit it to the phase TEST, level 0, and these stages."""
 
     def meets(rule: Any) -> bool:
         return (
             of(rule, "phase", PHASES["TEST"]) == PHASES["TEST"]
             and of(rule, "min_level", 0) <= 0 <= of(rule, "max_level", 0)
-            and not rule.stage
+            and stages.issuperset(rule.stage)
+            and stages.isdisjoint(rule.not_stage)
         )
 
     if spec.include:

@@ -30,6 +30,8 @@ class Build:
     failed: set[str] = field(default_factory=set)
     """Blobs of layers that could not be written."""
     notes: list[str] = field(default_factory=list)
+    known: dict[str, Any] = field(default_factory=dict)
+    """What layers that are left out say for the card."""
     layer: CaffeLayer = field(default_factory=lambda: CaffeLayer("", "", [], [], None))
 
     def read(self, blob: str) -> str:
@@ -99,7 +101,5 @@ def rule(*kinds: str) -> Callable[[Rule], Rule]:
 REFUSED: Mapping[str, str] = {
     "Python": "its program is Python code that is not in the files",
     "Im2col": "it only serves other layers",
-    "LSTM": "recurrent layers of Caffe have no rule here",
-    "RNN": "recurrent layers of Caffe have no rule here",
     "unknown": "its number is of no known kind; a fork of Caffe wrote it. Give the prototxt as well",
 }

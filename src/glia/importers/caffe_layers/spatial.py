@@ -13,19 +13,17 @@ from glia.importers.caffe_layers.schema import of
 from glia.importers.caffe_layers.weighted import standardised
 from glia.importers.faults import unsupported
 from glia.importers.graph import FOLDED_ELEMENTS
-from glia.importers.windows import MAX_WINDOW, Window, pad_axes, pool, resize, scale
+from glia.importers.windows import MAX_WINDOW, Window, pad_axes, pool, reaches, resize, scale
 
 MAX, AVE = range(2)
 _OPS = {MAX: "MaxPool", AVE: "AveragePool"}
 
 
 @rule("Pooling")
-def pooling(build: Build) -> str:
+def pooling(build: Build) -> str | list[str]:
     """The largest or the mean of a window; the number of windows is rounded up unless the file says otherwise."""
     message = build.layer.parameters("pooling_param", "Pooling")
     x, kind = build.input(), of(message, "pool", MAX)
-    if len(build.layer.tops) > 1:
-        raise unsupported("pooling that gives its places as well (SegNet's)")
     if kind not in _OPS:
         raise unsupported("stochastic pooling")
     if of(message, "global_pooling", False):
@@ -35,7 +33,18 @@ def pooling(build: Build) -> str:
         raise ImportFailed(f"it pools a tensor of {rank + 2} axes, expected 4")
     window = Window(*(_pair(message, *names) for names in _WINDOW))
     up = of(message, "round_mode", 0) == 0 and of(message, "ceil_mode", True)
+    if len(build.layer.tops) == 2 and kind == MAX:
+        return _with_places(build, x, window, up)
     return pool(build.graph, _OPS[kind], x, window, up=up, clip=True, counts_pad=True, hint=build.hint(_OPS[kind]))
+
+
+def _with_places(build: Build, x: str, window: Window, up: bool) -> list[str]:
+    """The largest of each window, and where it lay: SegNet's, for an `Upsample` that puts it back there."""
+    ends = reaches(build.graph, x, window, up=up, clip=True)
+    if any(pad >= kernel for pad, kernel in zip((*window.pad, *ends), window.kernel * 2, strict=True)):
+        raise unsupported("places of windows that lie in the padding")
+    more = {"kernel_shape": list(window.kernel), "strides": list(window.stride), "pads": [*window.pad, *ends]}
+    return build.graph.nodes("MaxPool", [x], 2, build.hint("MaxPool"), **more)
 
 
 _WINDOW = (("kernel_size", "kernel", 0), ("stride", "stride", 1), ("pad", "pad", 0))
@@ -116,14 +125,25 @@ def _sizes(message: Any, sizes: tuple[int, ...]) -> tuple[int, ...]:
 
 @rule("Upsample")
 def upsample(build: Build) -> str:
-    """Each number so many times."""
-    factor = of(build.layer.parameters("upsample_param", "Upsample"), "scale", 2)
-    if len(build.layer.bottoms) > 1:
-        raise unsupported("upsampling to places that pooling remembered (SegNet's)")
-    if not 0 < factor <= MAX_WINDOW:
+    """Each number so many times; or, with places that a pooling gave, each to its place among zeros."""
+    message = build.layer.parameters("upsample_param", "Upsample")
+    x, *places = build.inputs(1, 2)
+    factor, graph = of(message, "scale", 2), build.graph
+    if not 0 < factor <= MAX_WINDOW or max(message.upsample_h, message.upsample_w) > MAX_WINDOW:
         raise ImportFailed(f"its factor is {factor}, expected a number above 0")
-    how = {"mode": "nearest", "coordinate_transformation_mode": "asymmetric", "nearest_mode": "floor"}
-    return scale(build.graph, build.input(), [factor] * 2, build.hint("Resize"), **how)
+    if not places:
+        how = {"mode": "nearest", "coordinate_transformation_mode": "asymmetric", "nearest_mode": "floor"}
+        return scale(graph, x, [factor] * 2, build.hint("Resize"), **how)
+    if graph.dtype(places[0]) != np.int64:
+        raise ImportFailed("its second input are no places that a pooling gave")
+    high, wide, strides = message.upsample_h, message.upsample_w, [factor] * 2
+    if not high or not wide:
+        return build.node("MaxUnpool", [x, *places], kernel_shape=[factor] * 2, strides=strides)
+    size = graph.node("Concat", [graph.node("Shape", [x], start=0, end=2), graph.ints("size", [high, wide])], axis=0)
+    # Windows of 1 give the least size there can be; the one given here is larger, and is what counts.
+    y = graph.node("MaxUnpool", [x, *places, size], kernel_shape=[1, 1], strides=strides)
+    (channels,) = graph.known_shape(x, [1])
+    return graph.reshape(y, [-1, channels, high, wide], build.hint("Reshape"))  # says its shape, moves nothing
 
 
 @rule("Crop")

@@ -124,10 +124,13 @@ def embed(build: Build) -> str:
     return build.node("Add", [rows, build.constant("bias", build.weight(1, (message.num_output,)))])
 
 
-def _normalised(build: Build, x: str, mean: Any, variance: Any, eps: float) -> str:
-    """(x - mean) / sqrt(variance + eps), by channel."""
-    ones, zeros = np.ones(mean.shape, np.float32), np.zeros(mean.shape, np.float32)
-    parts = {"scale": ones, "shift": zeros, "mean": mean, "variance": variance}
+def _normalised(
+    build: Build, x: str, mean: Any, variance: Any, eps: float, slope: Any = None, shift: Any = None
+) -> str:
+    """(x - mean) / sqrt(variance + eps), by channel; times a slope, plus a shift."""
+    slope = np.ones(mean.shape, np.float32) if slope is None else slope
+    shift = np.zeros(mean.shape, np.float32) if shift is None else shift
+    parts = {"scale": slope, "shift": shift, "mean": mean, "variance": variance}
     return build.node("BatchNormalization", [x, *(build.constant(k, v) for k, v in parts.items())], epsilon=eps)
 
 
@@ -147,7 +150,10 @@ def batch_norm(build: Build) -> str:
         mean, variance = (finite((total / factor if factor else total * 0).astype(np.float32)) for total in sums)
     if (variance < -eps).any():
         raise ImportFailed("its variance is negative. The file is damaged")
-    return _normalised(build, x, mean, variance, eps)
+    if build.learned() < 5:
+        return _normalised(build, x, mean, variance, eps)
+    slope, shift = build.weight(3, (channels,)), build.weight(4, (channels,))  # of NVIDIA's fork
+    return _normalised(build, x, mean, variance, eps, slope, shift)
 
 
 def standardised(build: Build, x: str, axes: Sequence[int], eps: float, *, inside: bool, variance: bool = True) -> str:
@@ -173,7 +179,7 @@ def batch_norm_of_forks(build: Build) -> str:
     slope, shift = build.weight(0, (channels,)), build.weight(1, (channels,))
     if build.learned() == 4:
         eps = of(build.layer.parameters("bn_param", "BN"), "eps", 1e-5)
-        x = _normalised(build, x, build.weight(2, (channels,)), build.weight(3, (channels,)), eps)
+        return _normalised(build, x, build.weight(2, (channels,)), build.weight(3, (channels,)), eps, slope, shift)
     shape = (channels, *[1] * (build.graph.rank(x) - 2))
     product = build.node("Mul", [x, build.constant("slope", slope.reshape(shape))])
     return build.node("Add", [product, build.constant("shift", shift.reshape(shape))])

@@ -256,6 +256,21 @@ def scaled(build: Build, section: Section) -> str:
     return activate(build, y, section.options.get("activation", "linear"))
 
 
+def crop(build: Build, section: Section) -> str:
+    """The middle of the picture, as -1..1 instead of 0..1 unless `noadjust` is set: what it does once trained."""
+    sizes = [section.size(key, 1) for key in ("crop_height", "crop_width")]
+    old = build.graph.known_shape(build.before, [2, 3])
+    begins = [(a - b) // 2 for a, b in zip(old, sizes, strict=True)]
+    if min(begins) < 0:
+        raise ImportFailed(f"it crops {sizes} out of {list(old)}")
+    after = [a - b - c for a, b, c in zip(old, sizes, begins, strict=True)]
+    x = pad_axes(build.graph, build.before, [-begin for begin in begins], [-end for end in after], 0.0)
+    if section.integer("noadjust", 0):
+        return x
+    twice = build.graph.node("Mul", [x, build.graph.scalar("two", 2.0)])
+    return build.node("Sub", [twice, build.graph.scalar("one", 1.0)])
+
+
 def activation(build: Build, section: Section) -> str:
     """An activation alone."""
     return activate(build, build.before, section.options.get("activation", "linear"))
@@ -278,6 +293,7 @@ RULES: Mapping[str, Rule] = {
     "softmax": softmax,
     "scale_channels": scaled,
     "sam": scaled,
+    "crop": crop,
     "activation": activation,
     "logistic": logistic,
 }

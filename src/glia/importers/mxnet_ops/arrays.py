@@ -207,6 +207,25 @@ def slice_(build: Build, node: Node) -> str:
     return build.node("Slice", [x, *bounds])
 
 
+@rule("slice_like")
+def slice_like(build: Build, node: Node) -> str:
+    """As much of x, from its front, as a second input has; along some axes, or all."""
+    x, graph = build.input(), build.graph
+    axes = [build.axis(axis, graph.rank(x)) for axis in node.integers("axes")] or list(range(graph.rank(x)))
+    which = graph.ints("axes", axes)
+    ends = graph.node("Gather", [graph.node("Shape", [build.input(1)]), which], axis=0)
+    return build.node("Slice", [x, graph.ints("starts", [0] * len(axes)), ends, which])
+
+
+@rule("take")
+def take(build: Build, node: Node) -> str:
+    """Entries along an axis, by numbers that MXNet holds as floats."""
+    if node.text("mode", "clip") not in ("clip", "raise"):
+        raise unsupported("numbers that begin anew behind the last")
+    index = build.graph.node("Cast", [build.input(1)], to=7)
+    return build.node("Gather", [build.input(), index], axis=node.integer("axis", 0))
+
+
 def _with_none(node: Node, key: str, missing: int) -> list[int]:
     """Numbers of which some may be None."""
     words = [word for word in node.text(key).strip("()[] ").split(",") if word.strip()]

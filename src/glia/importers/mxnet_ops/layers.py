@@ -262,16 +262,30 @@ def embedding(build: Build, node: Node) -> str:
 
 @rule("UpSampling")
 def upsampling(build: Build, node: Node) -> str:
-    """Each number so many times; several inputs come to the size of the first one's result, joined by channels."""
+    """Each number so many times; or by learned filters, one for each channel."""
     factor = node.integer("scale", 0)
     if not 0 < factor <= MAX_WINDOW:
         raise ImportFailed(f"its factor is {factor}, expected a number above 0")
-    if node.text("sample_type", "nearest") != "nearest":
-        raise unsupported("upsampling with learned filters")
-    how = {"mode": "nearest", "coordinate_transformation_mode": "asymmetric", "nearest_mode": "floor"}
-    if len(build.tensors) > 1:
-        raise unsupported("upsampling of several inputs")
-    return scale(build.graph, build.input(), [factor] * 2, build.hint("Resize"), **how)
+    if node.text("sample_type", "nearest") == "nearest":
+        if len(build.tensors) > 1:
+            raise unsupported("upsampling of several inputs")
+        how = {"mode": "nearest", "coordinate_transformation_mode": "asymmetric", "nearest_mode": "floor"}
+        return scale(build.graph, build.input(), [factor] * 2, build.hint("Resize"), **how)
+    size = 2 * factor - factor % 2
+    channels = build.learned(1).shape[0]
+    build.learned(1, (channels, 1, size, size))
+    more = {"kernel_shape": [size] * 2, "strides": [factor] * 2, "pads": [factor // 2] * 4, "group": channels}
+    return build.node("ConvTranspose", [build.input(), build.input(1)], **more)
+
+
+@rule("ROIPooling")
+def roi_pooling(build: Build, node: Node) -> str:
+    """The largest of each cell of a region; regions are (picture, left, top, right, bottom) [px of the input]."""
+    sizes = node.integers("pooled_size")
+    if len(sizes) != 2 or not all(0 < size <= MAX_WINDOW for size in sizes):
+        raise ImportFailed(f"it pools to {sizes[:10]}, expected two numbers above 0")
+    ratio = node.number("spatial_scale", 1.0)
+    return build.node("MaxRoiPool", [build.input(), build.input(1)], pooled_shape=sizes, spatial_scale=ratio)
 
 
 @rule("_contrib_BilinearResize2D")
