@@ -39,7 +39,7 @@ def test_nine_of_ten_of_each_format_are_imported() -> None:
     families = [case.format.replace("keras-v3", "keras-h5") for case in CASES]
     passed = Counter(family for place, family in enumerate(families) if outcome(place).words == "passed")
     shares = {family: passed[family] / count for family, count in Counter(families).items()}
-    # State dicts need a design that is known here; those of other designs are refused, which says nothing of the format.
+    # State dicts need a design that is known here; that others are refused says nothing of the format.
     assert {name: share for name, share in shares.items() if share < LEAST_SHARE and name != "pytorch"} == {}
 
 
