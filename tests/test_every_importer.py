@@ -16,7 +16,8 @@ from glia.core.errors import ImportFailed
 from glia.importers.importer import ImportedGraph
 from glia.importers.parity import compare
 from glia.importers.sniff import importers
-from house import SHARED
+from glia.store.catalog import catalog
+from house import ROOT, SHARED
 
 CASES = list(all_cases())
 LEAST_SHARE = 0.9
@@ -101,3 +102,13 @@ def test_no_importer_claims_what_is_none(format: str) -> None:
         bytes(random.integers(0, 256, 4096, np.uint8)),
     ):
         assert not importers()[format].sniff(head, len(head))
+
+
+@needs_shared
+def test_the_page_of_formats_says_what_was_seen() -> None:
+    page = (ROOT / "docs/formats.md").read_text()
+    for place, case in enumerate(CASES):
+        row = next((line for line in page.splitlines() if line.startswith(f"| {case.name} |")), "")
+        assert outcome(place).words.partition(":")[0] in row, f"{case.name}: run tools/formats.py"
+    for name, entry in catalog().items():
+        assert f"| {name} | {entry.format} | {entry.parity.oracle} |" in page, f"{name}: run tools/formats.py"
