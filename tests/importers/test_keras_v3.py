@@ -73,6 +73,23 @@ def test_an_open_size_gives_what_a_fixed_one_gives(tmp_path: Path):
         np.testing.assert_allclose(a, b, atol=1e-6)
 
 
+def test_a_network_can_end_at_a_layer_before_what_is_not_supported(tmp_path: Path):
+    changed = config("squeeze")
+    last = next(layer for layer in changed["config"]["layers"] if layer["class_name"] == "GlobalMaxPooling2D")
+    last["class_name"] = "Lambda"
+    whole = rewritten("squeeze", {"config.json": json.dumps(changed).encode()})
+    with pytest.raises(ImportFailed, match="1 layers cannot be imported"):
+        read(whole, tmp_path)
+    graph = read(whole, tmp_path, outputs=["conv2d_2", "multiply"])
+    assert list(graph.outputs) == ["conv2d_2", "multiply"]
+    x = np.load(io.BytesIO(recorded("squeeze.npz")))["in_0"]
+    found = run_graph(graph)({graph.model.graph.input[0].name: x})
+    assert found["multiply"].shape == (2, 8, 8, 8)
+    for wrong in ("nowhere", [], 3, [["conv2d"]]):
+        with pytest.raises(ImportFailed, match="outputs"):
+            read(whole, tmp_path, outputs=wrong)
+
+
 def test_weights_of_keras_3_beside_json_are_read(tmp_path: Path):
     with zipfile.ZipFile(io.BytesIO(recorded("activations.keras"))) as archive:
         archive.extractall(tmp_path)

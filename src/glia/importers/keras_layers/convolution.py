@@ -184,8 +184,8 @@ def _local(rank: int) -> Rule:
         size = prod(window.kernel) * into
         # A convolution with a kernel of ones and zeros lays each window's numbers in its channels, in Keras' order.
         picking = np.eye(size, dtype=np.float32).reshape(size, *window.kernel, into)
-        picking = call.constant("window", picking.transpose(0, rank + 1, *range(1, rank + 1)))
-        laid = call.graph.node("Conv", [x, picking], strides=window.strides)
+        ones = call.constant("window", picking.transpose(0, rank + 1, *range(1, rank + 1)))
+        laid = call.graph.node("Conv", [x, ones], strides=window.strides)
         places = call.graph.known_shape(laid, range(2, rank + 2))
         kernel = call.weight(0, 3, "the kernel")
         if kernel.shape != (prod(places), size, out):
