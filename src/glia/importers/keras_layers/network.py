@@ -250,6 +250,8 @@ def build(network: Network, weights: Weights, scope_of: Any, file: str, options:
     `scope_of` makes the scope for a writer. Raises ImportFailed that tells all layers that cannot be written.
     """
     size, network = input_size(options), cut(network, options)
+    if size is not None and len(network.inputs) > 1:
+        raise ImportFailed(f"The option `input_size` is for networks of one input; this has {len(network.inputs)}.")
     graph = GraphWriter(file)
     scope: Scope = scope_of(graph, Layout(graph))
     faults = Faults(file)
