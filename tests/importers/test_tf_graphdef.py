@@ -76,6 +76,14 @@ def test_pictures_of_any_size_are_taken_where_the_network_allows_it(name: str, t
     np.testing.assert_allclose(found["y"], RECORDED[f"{name}|y"], rtol=TOLERANCE, atol=TOLERANCE * 10)
 
 
+def test_a_window_over_dilated_space_is_one_convolution(tmp_path: Path):
+    network, outputs = NETWORKS["a window over dilated space"]
+    graph = read(tmp_path, network.bytes(), outputs=outputs, input_size={"x": [-1, -1, -1, 3]})
+    assert [node.op_type for node in graph.model.graph.node] == ["Transpose", "Conv", "Transpose", "Identity"]
+    found = run_graph(graph)(fed(graph, network.inputs))["y"]
+    np.testing.assert_allclose(found, RECORDED["a window over dilated space|y"], rtol=TOLERANCE, atol=TOLERANCE * 10)
+
+
 def test_a_strided_and_dilated_window_over_an_open_picture_asks_for_its_size(tmp_path: Path):
     network, _ = one(
         "Conv2D", normal(1, 8, 8, 1), normal(3, 3, 1, 1), strides=[1, 2, 2, 1], dilations=[1, 2, 2, 1], padding="SAME"
@@ -308,6 +316,7 @@ def test_all_unsupported_operators_are_told_at_once(tmp_path: Path):
     message = refused(tmp_path, graph, "3 layers cannot be imported")
     assert all(words in message for words in ("one (Fft)", "three (CropAndResize)", "four (LookupTableFindV2)"))
     assert "two" not in message
+    assert "`outputs`" in message
 
 
 def test_a_loop_whose_length_depends_on_the_input_is_refused_by_name(tmp_path: Path):
