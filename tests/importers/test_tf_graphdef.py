@@ -57,7 +57,7 @@ def test_an_operator_gives_what_tensorflow_gives(name: str, tmp_path: Path):
 
 NOT_IN_TENSORFLOW = {
     "FusedConv2D", "FusedDepthwiseConv2dNative", "Prelu", "ReadVariableOp", "RefMerge", "RefSwitch", "RandomUniformInt",
-    "Multinomial", "TruncatedNormal", "DebugIdentity", "Inv", "TopK", "BatchMatMulV3", "_FusedBatchNormEx",
+    "Multinomial", "TruncatedNormal", "DebugIdentity", "Inv", "TopK", "Print", "BatchMatMulV3", "_FusedBatchNormEx",
 }  # fmt: skip
 """Operators of others, of graphs that are not frozen, of chance, and old names that mean what a new one does."""
 OPEN = [
