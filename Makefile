@@ -23,7 +23,8 @@ $(STAMP): pyproject.toml requirements.lock
 	@touch $@
 
 serve: env       ## the server with its page; fetches the starter network first
-	@exec $(BIN)/glia serve --fetch-starter
+	@$(BIN)/glia fetch --starter
+	@exec $(BIN)/glia serve
 
 test: env        ## the tests
 	$(BIN)/python -m pytest

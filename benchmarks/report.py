@@ -36,22 +36,23 @@ def read_machine(file: Path, run: str) -> dict[str, str]:
         return next((row for row in csv.DictReader(lines) if row["run"] == run), {})
 
 
-def summary_of(file: Path, run: str = "") -> tuple[Summary, dict[str, str]]:
-    """The figures of a run (the last one), and its machine."""
+def summary_of(file: Path, run: str = "") -> tuple[Summary, Summary, dict[str, str]]:
+    """The figures of a run (the last one) and its machine; and the run whose scenarios are shown: its own, or later."""
     rows = read_rows(file)
     run = run or latest(rows)
-    return Summary(rows, run), read_machine(file.with_name(file.stem + "-runs.csv"), run)
+    scenes = latest([row for row in rows if row.run >= run], "crowd") or run
+    return Summary(rows, run), Summary(rows, scenes), read_machine(file.with_name(file.stem + "-runs.csv"), run)
 
 
-def readme_block(summary: Summary, machine: dict[str, str]) -> str:
+def readme_block(summary: Summary, scenes: Summary, machine: dict[str, str]) -> str:
     """What stands in the README between the markers."""
     return "\n".join(
         [
-            setting(summary, machine),
+            setting(summary, scenes, machine),
             "",
             *headline(summary),
             "",
-            *small_targets(summary),
+            *small_targets(scenes),
             "",
             "![Requests a second of every system](benchmarks/results/bench.svg)",
             "",
@@ -61,14 +62,15 @@ def readme_block(summary: Summary, machine: dict[str, str]) -> str:
     )
 
 
-def setting(summary: Summary, machine: dict[str, str]) -> str:
+def setting(summary: Summary, scenes: Summary, machine: dict[str, str]) -> str:
     """On what, when, how often."""
     rounds = max((row.round for row in summary.rows), default=0)
+    later = f" The scenarios were measured again later, in run {scenes.run}." if scenes.run != summary.run else ""
     return (
         f"{machine.get('date', '')}, {machine.get('cpu', '')}, {machine.get('cores', '')} cores, "
         f"{machine.get('features', '')}; {rounds} interleaved rounds of {float(machine.get('seconds') or 0):g} s, "
         f"16 clients (wrk). Glia chose {machine.get('choices', '')}. Medians of the ratios of each round, with the "
-        "smallest and the largest; what misses its target is bold."
+        f"smallest and the largest; what misses its target is bold.{later}"
     )
 
 
@@ -83,11 +85,12 @@ def put_into(readme: Path, block: str) -> None:
 
 def write(file: Path, run: str = "", readme: bool = True) -> None:
     """bench.md and bench.svg beside the CSV, and the README's table."""
-    summary, machine = summary_of(file, run)
-    page = "\n".join([f"# Run {summary.run}", "", setting(summary, machine), "", *everything(summary, machine)])
+    summary, scenes, machine = summary_of(file, run)
+    about = setting(summary, scenes, machine)
+    page = "\n".join([f"# Run {summary.run}", "", about, "", *everything(summary, scenes, machine)])
     file.with_suffix(".md").write_text(page + "\n")
     if readme:
-        put_into(README, readme_block(summary, machine))
+        put_into(README, readme_block(summary, scenes, machine))
     python = Path(tool("plot", "python"))
     if python.exists() and summary.distinct("system"):
         command = [str(python), "-m", "benchmarks.plot", str(file), summary.run, str(file.with_suffix(".svg"))]

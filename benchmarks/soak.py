@@ -1,6 +1,6 @@
 """The soak: half an hour of changing load on a server that cannot hold all its models; does its memory grow?
 
-    python -m benchmarks.soak [--minutes 30] [--memory 900]
+    python -m benchmarks.soak [--minutes 30] [--memory 1200]
 
 Four models under a budget that three of them fill once they have seen large pictures; two at a time are asked for, in
 turn, so that the least recently used is evicted now and then. Clients ask with pictures of 100 to 4000 px in three
@@ -110,7 +110,7 @@ def main() -> int:
     """The exit status: 0 where everything holds."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks.soak")
     parser.add_argument("--minutes", type=float, default=30)
-    parser.add_argument("--memory", type=int, default=900, help="budget of all replicas [MB]")
+    parser.add_argument("--memory", type=int, default=1200, help="budget of all replicas [MB]")
     parser.add_argument("--csv", type=Path, default=HERE / "results/soak.csv")
     given = parser.parse_args()
     report.make_plotter()

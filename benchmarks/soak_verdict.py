@@ -6,8 +6,9 @@ point over the level at the first. Growth fails above 5 %, unless it is less tha
 alone would give: that is told beside each. Nor may any answer have failed (503 with Retry-After is an answer).
 
 - **front**: RSS of the first process, the median of each minute.
-- **steady replica**: RSS of the replica that lived longest, the lower quartile of each minute: what it keeps, not what
-  a picture of twelve megapixels needs while it is decoded. One model is always asked for, so one lives throughout.
+- **steady replica**: RSS of the replica that lived longest, if it lived for half of the soak at least, the lower
+  quartile of each minute: what it keeps, not what a picture of twelve megapixels needs while it is decoded. A shorter
+  life tells how a replica warms up, not whether it grows.
 - **replicas at equal age**: evictions start new ones all the time; each life counts once, by the lower quartile of
   its RSS between 10 and 30 s of age, over the median of its model's lives.
 - **total in equal states**: RSS of all processes depends on which models are loaded; so each moment is divided by the
@@ -152,11 +153,17 @@ def front(samples: Iterable[Sample]) -> Points:
 
 
 def steady(samples: Iterable[Sample]) -> Points:
-    """The replica that lived longest, minute by minute."""
+    """The replica that lived longest, minute by minute; none where none lived for half of the time."""
     by_pid: dict[int, Points] = defaultdict(list)
-    for sample in filter(is_replica, samples):
-        by_pid[sample.pid].append((sample.t_s, sample.rss_mb))
-    return by_minute(max(by_pid.values(), key=len, default=[]), low)
+    begun, ended = float("inf"), 0.0
+    for sample in samples:
+        begun, ended = min(begun, sample.t_s), max(ended, sample.t_s)
+        if is_replica(sample):
+            by_pid[sample.pid].append((sample.t_s, sample.rss_mb))
+    longest = max(by_pid.values(), key=len, default=[])
+    if not longest or longest[-1][0] - longest[0][0] < (ended - begun) / 2:
+        return []
+    return by_minute(longest, low)
 
 
 def lives(samples: Iterable[Sample]) -> Points:

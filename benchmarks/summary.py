@@ -100,6 +100,6 @@ def p99(row: Row) -> float:
     return row.p99_ms
 
 
-def latest(rows: Sequence[Row]) -> str:
-    """The last run in the file."""
-    return rows[-1].run if rows else ""
+def latest(rows: Sequence[Row], kind: str = "closed") -> str:
+    """The last run in the file that has rows of this kind."""
+    return next((row.run for row in reversed(rows) if row.kind == kind), "")

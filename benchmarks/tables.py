@@ -102,20 +102,20 @@ def small_targets(summary: Summary) -> list[str]:
     return table(["what", "measured", "target"], [row for row in rows if row[1] != "-"])
 
 
-def everything(summary: Summary, machine: dict[str, str]) -> list[str]:
-    """The whole page, under headings."""
+def everything(summary: Summary, scenes: Summary, machine: dict[str, str]) -> list[str]:
+    """The whole page, under headings; `scenes`: the run whose scenarios are shown."""
     parts = (
         ("Glia, the limit, the twin, the peers", headline(summary)),
-        ("The small targets", small_targets(summary)),
+        ("The small targets", small_targets(scenes)),
         ("Every system, 16 clients, over the limit measured beside it", shares(summary)),
         ("Every system, requests/s by clients", by_clients(summary)),
         ("Every system, latency", latency(summary)),
         ("Every system: start, memory, disk", footprint(summary)),
         ("Cost of one picture", costs(summary)),
-        ("Decoding, beside Pillow", decoding(summary)),
-        ("Models loaded", models(summary)),
-        ("Sizes of pictures", sizes(summary)),
-        ("Clients beside a batch", beside(summary)),
+        ("Decoding, beside Pillow", decoding(scenes)),
+        ("Models loaded", models(scenes)),
+        ("Sizes of pictures", sizes(scenes)),
+        ("Clients beside a batch", beside(scenes)),
         ("Not measured", [f"- {row.system}, {row.network}: {row.note}" for row in summary.having("refused")]),
         ("Versions", [f"- {part}" for part in machine.get("versions", "").split("; ")]),
     )

@@ -27,6 +27,7 @@ TASKS = find_tasks(EXTRA_TASKS)
 CARDS = {
     "image-classification": (colour_card("model-of-it"), colour_network()),
     "column-sum": (sum_card("model-of-it"), sum_network()),
+    "tensor-inference": (sum_card("model-of-it", "tensor-inference"), sum_network()),
     "two-networks": (
         sum_card("model-of-it", "two-networks", graphs={r: sum_card("x").graph() for r in ("first", "second")}),
         sum_network(),
@@ -55,6 +56,8 @@ def value_for(schema: dict[str, Any], definitions: dict[str, Any], seed: int) ->
     if "x-media" in schema:
         return picture((seed * 40 % 256, 90, 200 - seed * 30), (24 + seed, 24))
     kind = schema.get("type")
+    if kind == "object" and isinstance(schema.get("additionalProperties"), dict):
+        return {"row": [[seed, 2.0]]}
     if kind == "object":
         return {name: value_for(inner, definitions, seed) for name, inner in schema.get("properties", {}).items()}
     if kind == "array":

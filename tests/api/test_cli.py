@@ -81,16 +81,17 @@ def test_csv_has_a_row_for_each_result(ask: Shell, photos: Path) -> None:
 
 
 def test_a_wrong_file_among_good_ones_is_told_and_the_rest_answered(ask: Shell, photos: Path) -> None:
-    (photos / "notes.txt").write_text("no picture")
+    (photos / "notes.png").write_text("no picture")
+    (photos / "manifest.json").write_text("{}")  # no picture by its name: left out of a folder
     run = ask("objects", str(photos), "--json")
     rows = {Path(row["file"]).name: row for row in map(json.loads, run.out.splitlines())}
-    assert rows["notes.txt"]["code"] == "unsupported-media"
-    assert rows["notes.txt"]["error"].startswith("Expected")
+    assert rows["notes.png"]["code"] == "unsupported-media"
+    assert rows["notes.png"]["error"].startswith("Expected")
     assert rows["red.png"]["answer"][0]["label"] == "red"
     assert "1 of 4 could not be answered" in run.err
     assert run.status == 1
     run = ask("objects", str(photos))
-    assert "notes.txt: Expected" in run.err
+    assert "notes.png: Expected" in run.err
     assert run.out.count("█" * 30) == 3
     row = next(row for row in csv.reader(io.StringIO(ask("objects", str(photos), "--csv").out)) if "notes" in row[0])
     assert row[1].startswith("Expected")
@@ -325,7 +326,9 @@ def test_the_catalog_is_a_table_whose_names_are_whole(shell: Shell) -> None:
     table = shell("catalog").out
     assert max(len(line.rstrip()) for line in table.splitlines()) <= 100
     for entry in entries:
-        assert re.search(rf"^{re.escape(entry['name'])} ", table, re.MULTILINE)
+        assert re.search(
+            rf"^ +{re.escape(entry['name'])} .*{re.escape(entry['licence']['weights'])}", table, re.MULTILINE
+        )
         assert entry["in_store"] is False
         assert entry["licence"]["weights"]
         assert entry["files"][0]["sha256"]
@@ -334,7 +337,7 @@ def test_the_catalog_is_a_table_whose_names_are_whole(shell: Shell) -> None:
 def test_the_catalog_says_what_is_in_the_store(shell: Shell, home: Path) -> None:
     name = json.loads(shell("catalog", "--json").out)[0]["name"]
     Store(home).put(colour_card(name), {"graph.onnx": colour_network()})
-    assert "in store" in re.sub(r"\s+", " ", shell("catalog").out)
+    assert re.search(rf"^✓ +{re.escape(name)} ", shell("catalog").out, re.MULTILINE)
     assert json.loads(shell("catalog", "--json").out)[0]["in_store"] is True
 
 
@@ -467,14 +470,16 @@ def test_a_pipe_that_closes_early_is_no_traceback(colours: Card, photos: Path) -
 
 
 def test_tune_shows_the_table_it_chose_from_and_the_choice_is_served(
-    shell: Callable[..., Run], colours: Card, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    shell: Callable[..., Run], colours: Card, home: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("glia.runtime.tuning.SLICE_S", 0.02)
     for index in range(512):
         shade = (index % 256, index * 7 % 256, index * 31 % 256)
         (tmp_path / f"{index}.png").write_bytes(picture(shade, (8, 8)))
+    assert "never tuned on this machine" in shell("tune", "objects", "--show").err
     run = shell("tune", "objects", "--data", str(tmp_path))
     assert run.status == 0, run.err
+    assert shell("tune", "objects", "--show").out == run.out
     assert "onnxruntime  cpu-fp32" in run.out
     assert "the reference" in run.out
     measured = json.loads(shell("tune", "objects", "--data", str(tmp_path), "--json").out)["measured"]
@@ -482,6 +487,11 @@ def test_tune_shows_the_table_it_chose_from_and_the_choice_is_served(
     assert speeds == sorted(speeds, reverse=True)
     plan = plan_for(colours, Settings())
     assert plan.model_dump() == measured[0]["plan"]
+    Store(home).put(colour_card("twin"), {"graph.onnx": colour_network()})
+    assert shell("models", "delete", "colours").status == 0
+    assert list((home / "tuning").iterdir())  # its graph is another model's too
+    assert shell("models", "delete", "twin").status == 0
+    assert not list((home / "tuning").iterdir())
 
 
 def test_tuning_without_anything_to_measure_with_says_what_to_give(
@@ -500,3 +510,42 @@ def test_tuning_without_anything_to_measure_with_says_what_to_give(
     assert "Expected at least 512 inputs" in few.err
     assert "found 1 among 2 files" in few.err
     assert "runs no network" in shell("tune", "counting", *TASKS).err
+
+
+def test_a_network_is_explained_imported_and_put_up_as_a_service(shell: Shell, tmp_path: Path, photos: Path) -> None:
+    network, names = tmp_path / "net.onnx", tmp_path / "names.txt"
+    network.write_bytes(colour_network())
+    names.write_text("n00000001 red, scarlet\nn00000002 green\nn00000003 blue\n")
+    explained = shell("import", str(network), "--explain")
+    assert explained.status == 0, explained.err
+    assert "onnx" in explained.out
+    assert shell("models").out == "The store is empty. `glia catalog` lists what can be fetched.\n"
+    asked = shell("import", str(network), "--name", "mine")
+    assert "--labels FILE" in asked.err
+    said = ("--labels", str(names), "--mean", "0", "--std", "255", "--colour", "rgb", "--no-tune")
+    run = shell("import", str(network), "--name", "mine", *said)
+    assert run.status == 0, run.err
+    assert "mine@1 is in the store; ask it: glia predict mine FILE" in run.err
+    assert shell("services", "add", "colour-names", "mine").err == "colour-names is answered by mine@1\n"
+    assert json.loads(shell("predict", "colour-names", str(photos / "red.png"), "--json").out)[0]["label"] == "red"
+    assert "There is a service colour-names already" in shell("services", "add", "colour-names", "mine").err
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        ([], "Expected a name for the model"),
+        (["--name", "x", "--mean", "1,2"], "Expected one number or three as --mean"),
+        (["--name", "x", "--size", "a"], "Expected numbers as --size"),
+        (["--name", "x", "--size", "0x4"], "Expected HEIGHTxWIDTH"),
+        (["--name", "x", "--option", "depth"], "Expected --option KEY=VALUE"),
+        (["--name", "x", "--labels", "nowhere"], "nowhere"),
+    ],
+)
+def test_an_import_that_is_said_wrongly_stores_nothing(
+    shell: Shell, tmp_path: Path, arguments: list[str], words: str
+) -> None:
+    (tmp_path / "net.onnx").write_bytes(colour_network())
+    run = shell("import", str(tmp_path / "net.onnx"), *arguments)
+    assert run.status == 1
+    assert words in run.err

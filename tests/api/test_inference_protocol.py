@@ -62,7 +62,8 @@ def test_the_server_says_what_it_is_and_what_its_models_take(client: triton.Infe
     }
     assert client.get_model_metadata("colours", "1")["name"] == "colours"
     config = client.get_model_config("objects")
-    assert config["max_batch_size"] > 1
+    assert config["max_batch_size"] == 1000
+    assert "BYTES" in config["parameters"]["encoded_input"]["string_value"]
     assert config["input"] == [{"name": "image", "data_type": "TYPE_FP32", "dims": [3, 8, 8], "format": "FORMAT_NCHW"}]
     assert config["output"] == [{"name": "logits", "data_type": "TYPE_FP32", "dims": [3]}]
     assert config["instance_group"][0]["count"] == 2
@@ -107,7 +108,7 @@ def test_what_triton_clients_may_add_is_understood_or_ignored(client: triton.Inf
         parameters={"customer": "somebody"},
     )
     assert result.as_numpy("sum").tolist() == [[4]]
-    with pytest.raises(InferenceServerException, match=r"within 1e-06 s|within 0\.000001 s") as error:
+    with pytest.raises(InferenceServerException, match=r"the deadline was 1e-06 s") as error:
         client.infer("sums", [tensor("row", np.ones((1, 2), np.float32))], timeout=1)
     assert error.value.status() == "504"
 

@@ -544,9 +544,9 @@ def test_timeout_and_priority_reach_the_pool(
     seen: list[Any] = []
 
     async def infer(pool: Pool, *arguments: Any, **options: Any) -> Any:
-        seen.append((arguments[2], options))
+        seen.append((arguments[2], options["background"]))
         return [], {}
 
     monkeypatch.setattr(Pool, "infer", infer)
     assert ask(own(), {"inputs": [row()], "parameters": parameters}, OBJECTS).status_code == 200
-    assert seen == [(deadline_s, {"background": background})]
+    assert seen == [(deadline_s, background)]

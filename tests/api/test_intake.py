@@ -15,11 +15,11 @@ from house import Server, picture, until
 MB = 1 << 20
 
 
-def opened(server: Server, length: int, sent: bytes) -> socket.socket:
+def opened(server: Server, length: int, sent: bytes, query: str = "") -> socket.socket:
     """A connection that announces a body and sends a part of it."""
     place = urlsplit(server.url)
     sock = socket.create_connection((place.hostname, place.port), 20)
-    head = f"POST /v1/services/objects HTTP/1.1\r\nHost: {place.netloc}\r\nContent-Length: {length}\r\n\r\n"
+    head = f"POST /v1/services/objects{query} HTTP/1.1\r\nHost: {place.netloc}\r\nContent-Length: {length}\r\n\r\n"
     sock.sendall(head.encode() + sent)
     return sock
 
@@ -61,6 +61,20 @@ def test_a_body_that_never_ends_is_given_up(serve: Callable[..., Server], colour
     assert answer.startswith(b"HTTP/1.1 408")
     assert b"received 3 bytes of it" in answer
     assert httpx.post(f"{server.url}/v1/services/objects", content=picture(), timeout=20).status_code == 200
+
+
+def test_the_deadline_counts_from_the_first_byte(serve: Callable[..., Server], colours: Card) -> None:
+    server, body = serve(), picture()
+    with opened(server, len(body), body[:10], "?deadline_ms=200") as sock:
+        begun = time.monotonic()
+        until(lambda: time.monotonic() > begun + 0.3)
+        sock.sendall(body[10:])
+        sock.settimeout(20)
+        answer = b""
+        while b"the deadline was 0.2 s" not in answer and (more := sock.recv(4096)):
+            answer += more
+    assert answer.startswith(b"HTTP/1.1 504")
+    assert b"The body alone took" in answer
 
 
 def test_a_head_that_never_ends_is_cut_off_and_answers_go_on(serve: Callable[..., Server], colours: Card) -> None:

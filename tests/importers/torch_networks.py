@@ -86,3 +86,57 @@ def random_lite(width, depth, classes, seed=0):
             nn.init.normal_(module.running_mean, 0, 0.3)
             nn.init.uniform_(module.running_var, 0.3, 2)
     return network
+
+
+def blazeface(weights, x):
+    """BlazeFace of the front camera once more: outputs by name."""
+    import torch.nn.functional as f
+
+    w = {name: torch.from_numpy(value) for name, value in weights.items()}
+
+    def conv(name: str, y: torch.Tensor, **more: int) -> torch.Tensor:
+        return f.conv2d(y, w[f"{name}.weight"], w[f"{name}.bias"], **more)
+
+    y, rows = torch.relu(conv("backbone1.0", f.pad(torch.from_numpy(x), (1, 2, 1, 2)), stride=2)), {}
+    for backbone, scale in (("backbone1", "8"), ("backbone2", "16")):
+        names = dict.fromkeys(
+            name.rsplit(".convs", 1)[0] for name in weights if name.startswith(backbone) and "convs" in name
+        )
+        for name in names:
+            half, channels = name in ("backbone1.4", "backbone1.7", "backbone2.0"), y.shape[1]
+            z = f.pad(y, (0, 2, 0, 2)) if half else y
+            z = conv(f"{name}.convs.0", z, stride=2 if half else 1, padding=0 if half else 1, groups=channels)
+            z = conv(f"{name}.convs.1", z)
+            y = f.max_pool2d(y, 2) if half else y
+            y = torch.relu(z + f.pad(y, (0, 0, 0, 0, 0, z.shape[1] - channels)))
+        for head, width in (("classifier", 1), ("regressor", 16)):
+            cells = conv(f"{head}_{scale}", y).permute(0, 2, 3, 1).reshape(len(y), -1, width)
+            rows[head] = torch.cat([rows[head], cells], 1) if head in rows else cells
+    return {"classificators": rows["classifier"].numpy(), "regressors": rows["regressor"].numpy()}
+
+
+def resnet(weights, x, groups=1):
+    """ResNet with torchvision's keys once more: logits."""
+    import torch.nn.functional as f
+
+    w = {name: torch.from_numpy(value) for name, value in weights.items()}
+
+    def conv(name: str, norm: str, y: torch.Tensor, **more: int) -> torch.Tensor:
+        y = f.conv2d(y, w[f"{name}.weight"], **more)
+        parts = (w[f"{norm}.{part}"] for part in ("running_mean", "running_var", "weight", "bias"))
+        return f.batch_norm(y, *parts, eps=1e-5)
+
+    y = f.max_pool2d(torch.relu(conv("conv1", "bn1", torch.from_numpy(x), stride=2, padding=3)), 3, 2, 1)
+    for name in dict.fromkeys(key.split(".conv")[0] for key in weights if key.startswith("layer") and ".conv" in key):
+        stride = 2 if name.endswith(".0") and not name.startswith("layer1") else 1
+        if f"{name}.conv3.weight" in w:
+            z = torch.relu(conv(f"{name}.conv1", f"{name}.bn1", y))
+            z = torch.relu(conv(f"{name}.conv2", f"{name}.bn2", z, stride=stride, padding=1, groups=groups))
+            z = conv(f"{name}.conv3", f"{name}.bn3", z)
+        else:
+            z = torch.relu(conv(f"{name}.conv1", f"{name}.bn1", y, stride=stride, padding=1))
+            z = conv(f"{name}.conv2", f"{name}.bn2", z, padding=1)
+        if f"{name}.downsample.0.weight" in w:
+            y = conv(f"{name}.downsample.0", f"{name}.downsample.1", y, stride=stride)
+        y = torch.relu(y + z)
+    return (y.mean((2, 3)) @ w["fc.weight"].T + w["fc.bias"]).numpy()

@@ -17,7 +17,8 @@ import pytest
 from glia.core.card import RESEARCH_ONLY
 from glia.core.errors import ImportFailed, SourceError
 from glia.core.settings import Settings
-from glia.jobs.fetch import fetch, fetch_starter, is_close, stored_already
+from glia.jobs.example import is_close
+from glia.jobs.fetch import fetch, fetch_starter, stored_already
 from glia.runtime.directory import Directory
 from glia.runtime.service import load
 from glia.store import catalog

@@ -4,13 +4,12 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
 import subprocess
 import sys
 import threading
 import zipfile
 from collections.abc import Iterator
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from http.server import BaseHTTPRequestHandler
 from io import BytesIO
 from pathlib import Path
 
@@ -21,7 +20,7 @@ from glia.jobs.fetch import fetch
 from glia.store import catalog
 from glia.store.catalog import Entry
 from glia.store.store import Store
-from house import colour_network, until
+from house import colour_network, reach_only, until, web_server
 
 WHEEL = "colours_net-1.0-py3-none-any.whl"
 CHILD = """
@@ -65,33 +64,15 @@ class Index:
         request.wfile.flush()
         if held:
             self.released.wait(30)
-        request.close_connection = True
 
 
 @pytest.fixture
 def index(monkeypatch: pytest.MonkeyPatch) -> Iterator[Index]:
-    for name in [key for key in os.environ if key.lower().endswith("_proxy") or key.startswith("PIP_")]:
-        monkeypatch.delenv(name)
     there = Index()
-
-    class Handler(BaseHTTPRequestHandler):
-        def do_GET(self) -> None:
-            there.answer(self)
-
-        def log_message(self, *_: object) -> None:
-            pass
-
-    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-    server.daemon_threads = True
-    thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01})
-    thread.start()
-    monkeypatch.setenv("PIP_CONFIG_FILE", os.devnull)
-    monkeypatch.setenv("PIP_INDEX_URL", f"http://127.0.0.1:{server.server_address[1]}/simple/")
-    yield there
-    there.released.set()
-    server.shutdown()
-    thread.join()
-    server.server_close()
+    with web_server(there.answer) as url:
+        reach_only(url, monkeypatch)
+        yield there
+        there.released.set()
 
 
 @pytest.fixture

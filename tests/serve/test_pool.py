@@ -94,6 +94,21 @@ def test_a_request_that_only_waited_survives_the_crash_of_its_replica(settings: 
     with_pool(settings, body)
 
 
+def test_a_replica_that_died_idle_costs_no_request(settings: Settings) -> None:
+    async def body(pool: Pool, directory: Directory) -> None:
+        trouble = directory.resolve("trouble")
+        assert await ask(pool, trouble, order="say:first") == "first"
+        replica = await pool.replica(trouble)
+        os.kill(replica.pid, signal.SIGKILL)
+        # Without a turn of the event loop: the front has not heard of it when the request comes.
+        until(lambda: not is_running(replica.pid))
+        assert replica.serves
+        assert await ask(pool, trouble, order="say:second") == "second"
+        assert pool.watch.deaths.total() == 1
+
+    with_pool(settings, body)
+
+
 def test_two_lanes_work_at_once(settings: Settings, tmp_path: Path) -> None:
     async def body(pool: Pool, directory: Directory) -> None:
         trouble = directory.resolve("trouble")

@@ -8,7 +8,7 @@ import threading
 import zipfile
 from collections.abc import Iterator
 from dataclasses import dataclass, field
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from http.server import BaseHTTPRequestHandler
 from io import BytesIO
 from pathlib import Path
 from typing import Any
@@ -19,6 +19,7 @@ from glia.core.errors import SourceError
 from glia.store import pypi
 from glia.store.catalog import EntryFile
 from glia.store.sources import obtain
+from house import reach_only, web_server
 
 OBTAIN = """
 import json, sys
@@ -53,51 +54,36 @@ class Web:
 
 @pytest.fixture
 def web(monkeypatch: pytest.MonkeyPatch) -> Iterator[Web]:
-    for name in [key for key in os.environ if key.lower().endswith("_proxy") or key.startswith("PIP_")]:
-        monkeypatch.delenv(name)
     there = Web()
 
-    class Handler(BaseHTTPRequestHandler):
-        def do_GET(self) -> None:
-            found = there.paths.get(self.path, Served(status=404))
-            asked = self.headers.get("range", "")
-            there.asked.append((self.path, asked))
-            begin = re.fullmatch(r"bytes=(\d+)-", asked)
-            start = int(begin[1]) if begin and found.ranges and found.status == 200 else 0
-            self.send_response(206 if start else found.status)
-            if start:
-                self.send_header("Content-Range", f"bytes {start}-{len(found.content) - 1}/{len(found.content)}")
-            self.send_header("Content-Type", "text/html" if self.path.endswith("/") else "application/octet-stream")
-            if found.location:
-                self.send_header("Location", found.location)
-            if found.length:
-                self.send_header("Content-Length", str(len(found.content) - start))
-            self.end_headers()
-            self.wfile.write(found.content[start : found.stop_at])
-            self.wfile.flush()
-            if found.hold:
-                there.released.wait(30)
-            self.close_connection = True
+    def answer(request: BaseHTTPRequestHandler) -> None:
+        found = there.paths.get(request.path, Served(status=404))
+        asked = request.headers.get("range", "")
+        there.asked.append((request.path, asked))
+        begin = re.fullmatch(r"bytes=(\d+)-", asked)
+        start = int(begin[1]) if begin and found.ranges and found.status == 200 else 0
+        request.send_response(206 if start else found.status)
+        if start:
+            request.send_header("Content-Range", f"bytes {start}-{len(found.content) - 1}/{len(found.content)}")
+        request.send_header("Content-Type", "text/html" if request.path.endswith("/") else "application/octet-stream")
+        if found.location:
+            request.send_header("Location", found.location)
+        if found.length:
+            request.send_header("Content-Length", str(len(found.content) - start))
+        request.end_headers()
+        request.wfile.write(found.content[start : found.stop_at])
+        request.wfile.flush()
+        if found.hold:
+            there.released.wait(30)
 
-        def log_message(self, *_: object) -> None:
-            pass
-
-    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-    server.daemon_threads = True
-    there.url = f"http://127.0.0.1:{server.server_address[1]}"
-    thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01})
-    thread.start()
-    yield there
-    there.released.set()
-    server.shutdown()
-    thread.join()
-    server.server_close()
+    with web_server(answer) as there.url:
+        reach_only(there.url, monkeypatch)
+        yield there
+        there.released.set()
 
 
 @pytest.fixture
-def index(web: Web, monkeypatch: pytest.MonkeyPatch) -> Web:
-    monkeypatch.setenv("PIP_CONFIG_FILE", os.devnull)
-    monkeypatch.setenv("PIP_INDEX_URL", f"{web.url}/simple/")
+def index(web: Web) -> Web:
     return web
 
 

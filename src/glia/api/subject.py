@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import mimetypes
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -55,16 +56,26 @@ def fields(contract: Contract, subject: Given, parameters: Mapping[str, Any]) ->
 
 
 def files_in(places: Sequence[str]) -> Iterator[Path]:
-    """Files as named, folders as the files below them; hidden ones are left out. Raises InputError."""
+    """Files as named, folders as the media below them. Raises InputError.
+
+    Of a folder, what is hidden, and what by its name is text, a document or an archive, is left out.
+    """
     for place in places:
         path = Path(place).expanduser()
         if path.is_dir():
             yield from sorted(
                 file
                 for file in path.rglob("*")
-                if file.is_file() and not any(part.startswith(".") for part in file.relative_to(path).parts)
+                if file.is_file()
+                and not any(part.startswith(".") for part in file.relative_to(path).parts)
+                and not _is_document(file)
             )
         elif path.exists():
             yield path
         else:
             raise InputError(f"There is no file or folder {place}.")
+
+
+def _is_document(file: Path) -> bool:
+    kind = mimetypes.guess_type(file.name)[0] or ""
+    return kind.startswith(("text/", "application/")) and kind not in ("application/ogg", "application/octet-stream")

@@ -133,6 +133,9 @@ class Task:
     metrics: ClassVar[tuple[str, ...]] = ()
     """How its answers are scored: names in `glia.evaluate.metrics`."""
 
+    card_needs: ClassVar[tuple[str, ...]] = ()
+    """What a card must say of a network of this task: `labels`, or constants of its preprocessing."""
+
     evaluation: ClassVar[Mapping[str, Any]] = {}
     """Parameters of the requests that are made to evaluate."""
 

@@ -6,7 +6,7 @@ import math
 from typing import Literal
 
 import numpy as np
-from jaxtyping import Float32
+from jaxtyping import Float32, Shaped
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from glia.core.timing import step
@@ -29,7 +29,8 @@ class ImagePreprocessing(BaseModel):
     colour: Literal["rgb", "bgr"] = "rgb"
     mean: Colour = Field((0.0, 0.0, 0.0), description="Subtracted; of 0..255, in the order of `colour`.")
     std: Colour = Field((1.0, 1.0, 1.0), description="Divided by, after `mean`; of 0..255, in the order of `colour`.")
-    layout: Literal["nchw"] = "nchw"
+    layout: Literal["nchw", "nhwc"] = Field("nchw", description="Whether the network takes planes, or pixels.")
+    dtype: Literal["float32", "uint8"] = "float32"
 
     @model_validator(mode="after")
     def _positive(self) -> ImagePreprocessing:
@@ -64,6 +65,17 @@ def region(width: int, height: int, how: ImagePreprocessing) -> Region:
     return left * per_x, top * per_y, (left + wide) * per_x, (top + high) * per_y
 
 
+def pixels_for(image: Image, how: ImagePreprocessing) -> Shaped[np.ndarray, "a b c"]:
+    """A picture as a network takes it: `planes`, in the layout and type that it wants.
+
+    Raises UnsupportedMedia, DamagedMedia, MediaTooLarge.
+    """
+    found = planes(image, how)
+    if how.layout == "nhwc":
+        found = np.ascontiguousarray(found.transpose(1, 2, 0))
+    return found if how.dtype == "float32" else np.rint(found).clip(0, 255).astype(np.uint8)
+
+
 def planes(image: Image, how: ImagePreprocessing) -> Float32[np.ndarray, "3 h w"]:
     """Decode just enough pixels, crop and resize in one step, normalise: (x - mean) / std.
 
@@ -82,7 +94,8 @@ def planes(image: Image, how: ImagePreprocessing) -> Float32[np.ndarray, "3 h w"
             "nearest": filters.NEAREST,
         }[how.interpolation]
         height, width = pixels.shape[:2]
-        box = region(width, height, how)
+        left, top, right, bottom = region(width, height, how)
+        box = max(0.0, left), max(0.0, top), min(width, right), min(height, bottom)  # rounding may lead a hair outside
         small = np.asarray(PIL.Image.fromarray(pixels).resize((wide, high), filter, box=box))
         if how.colour == "bgr":
             small = small[..., ::-1]

@@ -26,7 +26,8 @@ FOLDED_ELEMENTS = 1 << 24
 """Constants are computed up to this size; larger ones stay operators."""
 HINTED_ELEMENTS = 64
 """Integer constants up to this size are shown to shape inference: shapes, axes, pads."""
-LIMIT_ELEMENTS = 1 << 29
+CHECKED_ELEMENTS = 1024
+"""Constants above this size are left out when the graph is checked."""
 RANDOM = {"RandomNormal", "RandomUniform", "RandomNormalLike", "RandomUniformLike", "Bernoulli", "Multinomial"}
 NOT_FOLDED = RANDOM | {"DequantizeLinear"}  # quantised weights stay small, and runtimes look for the pattern
 _OPSETS = [helper.make_opsetid("", OPSET)]
@@ -132,6 +133,8 @@ class GraphWriter:
     def known_shape(self, tensor: str, axes: Sequence[int] | None = None) -> tuple[int, ...]:
         """Sizes, of these axes or all, where they are numbers. Raises ImportFailed where one is open."""
         shape = self.shape(tensor)
+        if any(not -len(shape) <= axis < len(shape) for axis in axes or ()):
+            raise ImportFailed(f"{tensor} has {len(shape)} axes, expected more: {list(shape)}.")
         sizes = [shape[axis] for axis in axes] if axes is not None else list(shape)
         if not all(isinstance(size, int) for size in sizes):
             raise ImportFailed(
@@ -179,6 +182,11 @@ class GraphWriter:
             return tensor
         return self.node("Transpose", [tensor], hint, perm=list(perm))
 
+    def shaped(self, tensor: str, shape: Dims) -> str:
+        """The same tensor, whose sizes the importer knows where inference does not see them."""
+        self._tensors[tensor].shape = shape
+        return tensor
+
     def _is_narrow(self, tensor: str) -> bool:
         return self.dtype(tensor) != np.int64
 
@@ -187,18 +195,25 @@ class GraphWriter:
     def model(self) -> onnx.ModelProto:
         """The finished model, checked. Raises ImportFailed where the graph breaks ONNX's rules."""
         nodes, used = self._needed()
-        constants = [
-            numpy_helper.from_array(tensor.value, name)
-            for name, tensor in self._tensors.items()
-            if name in used and tensor.value is not None
-        ]
-        graph = helper.make_graph(nodes, self._name, self._inputs, self._outputs, constants)
+        constants = {name: one.value for name, one in self._tensors.items() if name in used and one.value is not None}
+        # The checker makes copies of all it is given: large arrays are inputs to it, of which it needs the shape alone.
+        large = [name for name, value in constants.items() if value.size > CHECKED_ELEMENTS]
+        stand_ins = [self._info(name, constants[name]) for name in large]
+        small = [numpy_helper.from_array(value, name) for name, value in constants.items() if name not in set(large)]
+        graph = helper.make_graph(nodes, self._name, [*self._inputs, *stand_ins], self._outputs, small)
         model = helper.make_model(graph, opset_imports=_OPSETS, ir_version=IR_VERSION, producer_name="glia")
         try:
             onnx.checker.check_model(model, full_check=True)
         except (onnx.checker.ValidationError, onnx.shape_inference.InferenceError, ValueError) as error:
             raise ImportFailed(f"The graph made of {self._name} breaks ONNX's rules: {error}") from None
+        del model.graph.input[len(self._inputs) :]
+        for name in large:
+            model.graph.initializer.append(numpy_helper.from_array(constants[name], name))
         return model
+
+    @staticmethod
+    def _info(name: str, value: Shaped[np.ndarray, "..."]) -> onnx.ValueInfoProto:
+        return helper.make_tensor_value_info(name, helper.np_dtype_to_tensor_dtype(value.dtype), value.shape)
 
     def _needed(self) -> tuple[list[onnx.NodeProto], set[str]]:
         """The nodes that an output needs, in order, and the names of all tensors that are read."""

@@ -1,6 +1,7 @@
 """ONNX files: read, brought to float32 and a present opset, and, if asked, opened to batches.
 
-What is refused: weights in other files, operators of other domains than ONNX's own, functions, opsets below 7.
+Every opset is read: of those before 7 each node is written anew, as for the experimental operators of the first years.
+What is refused: weights in other files, operators of other domains than ONNX's own, functions.
 """
 
 from __future__ import annotations
@@ -15,11 +16,12 @@ from google.protobuf.message import DecodeError  # type: ignore[import-untyped]
 from onnx import TensorProto, numpy_helper
 
 from glia.core.errors import ImportFailed
-from glia.importers.importer import IR_VERSION, OPSET, ImportedGraph, only_file, read_limited, refuse_unknown
+from glia.importers.importer import IR_VERSION, OPSET, ImportedGraph, Layer, only_file, read_limited, refuse_unknown
+from glia.importers.onnx_legacy import OLDEST_CONVERTED, expanded, upgraded, version_of
+from glia.importers.onnx_legacy import RULES as LEGACY
 
 MAX_FILE_BYTES = 2**31 - 1  # protobuf's own limit
 MAX_GRAPH_DEPTH = 20
-LEAST_OPSET = 7  # older ones mean other things by the same names, and nothing converts them
 DOMAINS = ("", "ai.onnx", "ai.onnx.ml")
 HALVES = (TensorProto.FLOAT16, TensorProto.BFLOAT16)
 BATCH = "n"
@@ -79,7 +81,9 @@ def _tensors(graph: onnx.GraphProto) -> Iterator[onnx.TensorProto]:
                 yield attribute.t
 
 
-def _is_standard(node: onnx.NodeProto) -> bool:
+def _is_standard(node: onnx.NodeProto, old: bool) -> bool:
+    if old and node.op_type in LEGACY:  # some of them are no more
+        return node.domain in DOMAINS[:2]
     return node.domain in DOMAINS and onnx.defs.has(node.op_type, "" if node.domain == "ai.onnx" else node.domain)
 
 
@@ -91,14 +95,14 @@ def _parse(data: bytes) -> onnx.ModelProto:
         raise ImportFailed(
             "Expected an ONNX model, received bytes that protobuf cannot read. Fetch the file again."
         ) from None
-    versions = {entry.domain or "ai.onnx": entry.version for entry in model.opset_import}
-    if versions.get("ai.onnx", 0) < LEAST_OPSET:
-        raise ImportFailed(
-            f"Expected opset {LEAST_OPSET} or newer, received {versions.get('ai.onnx', 'none')}. "
-            "Export the network again."
-        )
+    if (version := version_of(model)) < 1:
+        raise ImportFailed(f"Expected opset 1 or newer of ONNX's own operators, received {version}. Export it again.")
+    old = version < OLDEST_CONVERTED
+    if version >= OLDEST_CONVERTED:
+        expanded(model)
     for graph in _graphs(model.graph):
-        if foreign := {f"{node.domain}.{node.op_type}".lstrip(".") for node in graph.node if not _is_standard(node)}:
+        nodes = [node for node in graph.node if not _is_standard(node, old)]
+        if foreign := {f"{node.domain}.{node.op_type}".lstrip(".") for node in nodes}:
             raise ImportFailed(f"Expected ONNX's own operators, received {sorted(foreign)}. Export without extensions.")
         for tensor in _tensors(graph):
             if tensor.data_location == TensorProto.EXTERNAL or tensor.external_data:
@@ -113,15 +117,15 @@ def _parse(data: bytes) -> onnx.ModelProto:
 
 def _upgrade(model: onnx.ModelProto) -> tuple[onnx.ModelProto, list[str]]:
     """The model at `OPSET` or newer, with its weights no longer listed among its inputs."""
-    notes = []
+    notes: list[str] = []
     onnx.checker.check_model(model)
     version = next(entry.version for entry in model.opset_import if entry.domain in DOMAINS[:2])
     if version < OPSET:
         try:
             model = onnx.version_converter.convert_version(model, OPSET)
-        except RuntimeError as error:  # its assertions, for operators that were never standard
-            raise ImportFailed(f"The model cannot be brought from opset {version} to {OPSET}: {error}") from None
-        notes.append(f"opset {version} brought to {OPSET}")
+            notes.append(f"opset {version} brought to {OPSET}")
+        except RuntimeError:  # its assertions, for what it has no adapter for: runtimes read it as it is
+            notes.append(f"kept at opset {version}")
     weights = {tensor.name for tensor in model.graph.initializer}
     inputs = [value for value in model.graph.input if value.name not in weights]
     if len(inputs) < len(model.graph.input):
@@ -261,10 +265,18 @@ class OnnxFile:
     def read(self, files: Mapping[str, Path], options: Mapping[str, Any]) -> dict[str, ImportedGraph]:
         """The network of role `model`. Raises ImportFailed."""
         refuse_unknown(options, {"batch", "inputs", "outputs"})
-        data = read_limited(only_file(files, self.format), MAX_FILE_BYTES)
+        path = only_file(files, self.format)
+        data = read_limited(path, MAX_FILE_BYTES)
         try:
-            model, notes = _upgrade(_parse(data))
-            if _to_float32(model):
+            model = _parse(data)
+            version, layers = version_of(model), tuple[Layer, ...]()
+            half = version < OLDEST_CONVERTED and _to_float32(model)
+            if version < OLDEST_CONVERTED:
+                model, layers = upgraded(model, path.name)
+            model, notes = _upgrade(model)
+            if version < OLDEST_CONVERTED:
+                notes.append(f"opset {version} written anew as {OPSET}")
+            if half or _to_float32(model):
                 notes.append("16-bit floats turned into float32")
             if (batch := options.get("batch")) == "dynamic":
                 _open_batch(model)
@@ -278,7 +290,7 @@ class OnnxFile:
         outputs = _names(
             [value.name for value in model.graph.output], options.get("outputs"), "outputs", all_needed=False
         )
-        return {"model": ImportedGraph(model, inputs, outputs, tuple(notes))}
+        return {"model": ImportedGraph(model, inputs, outputs, tuple(notes), layers)}
 
 
 IMPORTER = OnnxFile()

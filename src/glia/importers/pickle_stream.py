@@ -5,7 +5,8 @@ names, so a hostile file runs code. This one knows no import: a global is looked
 and what is not in the table is refused. It never compares, hashes or prints what a stream nests, so depth and cycles
 do no harm; what remains to be bounded are the numbers of opcodes, of memo entries and of things on the stack.
 
-Source: the comments of Lib/pickletools.py in CPython, which are the format's specification. Protocols up to 2.
+Source: the comments of Lib/pickletools.py in CPython, which are the format's specification. Protocols up to 2 here;
+those that pickles of numpy need beyond are in `numpy_pickle`.
 """
 
 from __future__ import annotations
@@ -13,6 +14,7 @@ from __future__ import annotations
 import struct
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from typing import Protocol, runtime_checkable
 
 from glia.core.errors import ImportFailed
 
@@ -36,6 +38,15 @@ class Symbol:
     build: Callable[[tuple[object, ...]], object] | None = None
 
 
+@runtime_checkable
+class Stateful(Protocol):
+    """What a symbol's call gives where the pickle sets its state afterwards."""
+
+    def set_state(self, state: object) -> None:
+        """Take the state. Raises ImportFailed."""
+        ...
+
+
 def _no_reference(reference: object) -> object:
     raise ImportFailed("The pickle refers to data outside itself, expected none here. The file is damaged.")
 
@@ -53,7 +64,11 @@ class PickleStream:
         symbols: Mapping[str, Symbol],
         resolve: Callable[[object], object] = _no_reference,
         position: int = 0,
+        opcodes: Mapping[int, Callable[[PickleStream], object]] | None = None,
+        newest: int = MAX_PROTOCOL,
     ) -> None:
+        self._opcodes = OPCODES if opcodes is None else opcodes
+        self._newest = newest
         self.data = data
         self.position = position
         self._symbols = symbols
@@ -67,7 +82,7 @@ class PickleStream:
         """The value of the next pickle; `position` is then the byte after it."""
         self._stack, self._marks, self._memo = [], [], {}
         while (code := self.take(1)[0]) != STOP:
-            step = OPCODES.get(code)
+            step = self._opcodes.get(code)
             if step is None:
                 raise self._fault(
                     f"opcode 0x{code:02x}", "the opcodes that hold tensors", "Save the state dict alone, not objects."
@@ -144,9 +159,9 @@ class PickleStream:
         del self._stack[start:]
         return values
 
-    def remember(self, key: int) -> None:
-        """Put the top of the stack into the memo."""
-        self._memo[key] = self.top()
+    def remember(self, key: int | None = None) -> None:
+        """Put the top of the stack into the memo, under the next number unless one is given."""
+        self._memo[len(self._memo) if key is None else key] = self.top()
 
     def recall(self, key: int) -> None:
         """Push what the memo holds under `key`."""
@@ -186,12 +201,15 @@ class PickleStream:
 
     def protocol(self) -> None:
         """Check the protocol's number."""
-        if (version := self.number("<B")) > MAX_PROTOCOL:
-            raise self._fault(f"protocol {version}", f"at most {MAX_PROTOCOL}", "Save with torch.save's defaults.")
+        if (version := self.number("<B")) > self._newest:
+            raise self._fault(f"protocol {version}", f"at most {self._newest}", "Save with torch.save's defaults.")
 
     def symbol(self) -> None:
         """Push what stands for the global that the next two lines name."""
-        name = f"{self.line()}.{self.line()}"
+        self.push_symbol(f"{self.line()}.{self.line()}")
+
+    def push_symbol(self, name: str) -> None:
+        """Push what stands for a global."""
         if name not in self._symbols:
             raise self._fault(
                 f"the global {name!r}",
@@ -211,10 +229,12 @@ class PickleStream:
         self.push(target.build(arguments))
 
     def build(self) -> None:
-        """Drop the attributes of a dict (an OrderedDict's `_metadata`, say): only its items matter."""
-        self.pop()
-        if not isinstance(self.top(), dict):
-            raise self._fault(f"attributes of a {type(self.top()).__name__}", "attributes of a dict only")
+        """Set the state of what takes one; drop the attributes of a dict (an OrderedDict's `_metadata`, say)."""
+        state = self.pop()
+        if isinstance(target := self.top(), Stateful):
+            target.set_state(state)
+        elif not isinstance(target, dict):
+            raise self._fault(f"attributes of a {type(target).__name__}", "attributes of a dict only")
 
     def persistent(self) -> None:
         """Replace a persistent id by what it refers to."""

@@ -21,7 +21,7 @@ import numpy as np
 from jaxtyping import Shaped
 
 from glia.core.errors import ImportFailed
-from glia.importers.architectures import architecture
+from glia.importers.architectures import architecture, architecture_of
 from glia.importers.importer import ImportedGraph, only_file, read_limited
 from glia.importers.pickle_stream import PickleStream, Symbol
 from glia.importers.zip_members import content, members
@@ -290,7 +290,8 @@ def parse_state_dict(data: bytes) -> dict[str, Shaped[np.ndarray, "..."]]:
 
 
 class PyTorch:
-    """State dicts; the network itself comes from the option `architecture`, whose own options lie beside it."""
+    """State dicts; the network itself comes from the option `architecture`, whose own options lie beside it, or from
+    the names of the weights where they are those of a known one."""
 
     format = "pytorch"
 
@@ -304,8 +305,10 @@ class PyTorch:
 
     def read(self, files: Mapping[str, Path], options: Mapping[str, Any]) -> dict[str, ImportedGraph]:
         """The network of role `model`. Raises ImportFailed."""
-        chosen = architecture(options.get("architecture"))
+        if (name := options.get("architecture")) is not None:
+            architecture(name)  # a wrong name is told before a large file is read
         weights = read_state_dict(only_file(files, self.format))
+        chosen = architecture_of(name, weights)
         return {"model": chosen.build(weights, {key: options[key] for key in options if key != "architecture"})}
 
 

@@ -102,7 +102,7 @@ def _read(spec: object, data: bytes, at: int) -> tuple[str, Shaped[np.ndarray, "
         array = array.astype(np.float32)
         if kind != "float16":
             scale, least = (_number(_field(quantised, key), key) for key in ("scale", "min"))
-            array = array * np.float32(scale) + np.float32(least)
+            array = np.asarray(array * np.float32(scale) + np.float32(least))  # of no axis: a number otherwise
     elif kind == "bool":
         array = array.astype(bool)
     return name, array, end

@@ -4,25 +4,25 @@ from __future__ import annotations
 
 import logging
 import tempfile
-from collections.abc import Callable
-from importlib.resources import as_file, files
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from glia.core.card import Card, Example, SourceFile
-from glia.core.errors import ImportFailed, NoModel, NotFound, SourceError
+from glia.core.card import Card, SourceFile
+from glia.core.errors import NoModel, NotFound, SourceError
 from glia.core.settings import Settings
+from glia.importers.importer import ImportedGraph
+from glia.importers.labels import distinct
 from glia.importers.sniff import importer_for
+from glia.jobs.example import bring_example, check_example
+from glia.jobs.importing import of_graph, written
 from glia.runtime.directory import Directory
-from glia.runtime.plan import Plan
-from glia.runtime.service import Service
-from glia.runtime.sessions import open_session
 from glia.store import catalog
 from glia.store.catalog import Entry
 from glia.store.disk import locked
 from glia.store.sources import obtain
 from glia.store.store import Store
-from glia.tasks.registry import find_tasks, task_named
 
 log = logging.getLogger("glia.fetch")
 
@@ -84,82 +84,53 @@ def stored_already(entry: Entry, store: Store) -> Card | None:
 
 def import_entry(entry: Entry, paths: dict[str, Path], store: Store, settings: Settings) -> Card:
     """Foreign files to a stored model, whose example must give its recorded answer first."""
-    importer = importer_for(paths, entry.format)
-    imported = importer.read(paths, dict(entry.options))
-    card = entry.card()
-    graphs = {}
-    with tempfile.TemporaryDirectory(prefix="glia-import-") as folder:
-        contents: dict[str, Path | bytes] = {}
-        for role, graph in imported.items():
-            file = "graph.onnx" if len(imported) == 1 else f"{role}.onnx"
-            contents[file] = Path(folder) / file
-            (Path(folder) / file).write_bytes(graph.model.SerializeToString())
-            named = {"inputs": dict(entry.inputs or graph.inputs), "outputs": dict(entry.outputs or graph.outputs)}
-            graphs[role] = card.graphs["model"].model_copy(update={"file": file, **named})
+    with by_their_names(paths) as files:
+        imported = importer_for(files, entry.format).read(files, dict(entry.options))
+    card = with_known(entry.card(), next(iter(imported.values())))
+    with written(imported) as there:
+        named = {"inputs": dict(entry.inputs), "outputs": dict(entry.outputs)}
+        named = {side: names for side, names in named.items() if names}
+        graphs = {role: graph.model_copy(update=named) for role, graph in there.graphs.items()}
         origin = tuple(
             SourceFile(file=file.file, sha256=file.sha256, bytes=file.bytes, source=file.sources[-1])
             for file in entry.files
         )
         card = card.model_copy(update={"graphs": graphs, "source_files": origin})
+        contents = dict(there.files)
         if card.example is not None:
-            card, media = _bring_example(card, card.example)
+            card, media = bring_example(card, card.example)
             contents |= media
-            check_example(card, {role: Path(folder) / graph.file for role, graph in graphs.items()}, media, settings)
+            check_example(card, there.paths, media, settings)
         return store.put(card, contents)
 
 
-def _bring_example(card: Card, example: Example) -> tuple[Card, dict[str, bytes]]:
-    """The card with its example's media beside it: `sample:NAME` becomes a file of the model."""
-    media: dict[str, bytes] = {}
-    fields: dict[str, Any] = {}
-    for name, value in example.input.items():
-        if isinstance(value, str) and value.startswith("sample:"):
-            file = value.removeprefix("sample:")
-            with as_file(files("glia.store") / "samples" / file) as path:
-                media[f"example/{file}"] = path.read_bytes()
-            value = f"example/{file}"
-        fields[name] = value
-    return card.model_copy(update={"example": example.model_copy(update={"input": fields})}), media
+@contextmanager
+def by_their_names(paths: Mapping[str, Path]) -> Iterator[dict[str, Path]]:
+    """Downloads, which lie under their hashes, under the names that they have in the catalog: files name each other."""
+    with tempfile.TemporaryDirectory(prefix="glia-fetch-") as folder:
+        found = {}
+        for name, path in paths.items():
+            found[name] = Path(folder) / name
+            found[name].parent.mkdir(parents=True, exist_ok=True)
+            found[name].symlink_to(path.resolve())
+        yield found
 
 
-def check_example(card: Card, graphs: dict[str, Path], media: dict[str, bytes], settings: Settings) -> None:
-    """Run the card's example. Raises ImportFailed where the answer is not the recorded one."""
-    assert card.example is not None
-    task = task_named(card.task, find_tasks(settings["tasks_dir"]))
-    service = Service(task, card, {role: open_session(path, Plan()) for role, path in graphs.items()})
-    fields = {
-        name: media.get(value, value) if isinstance(value, str) else value for name, value in card.example.input.items()
-    }
-    answer = service.contract.answer_json(service.predict(service.contract.request(fields)))
-    if not is_close(answer, card.example.output, card.example.tolerance):
-        raise ImportFailed(
-            f"{card.name}: its example gives {str(answer)[:200]}, recorded is {str(card.example.output)[:200]}. "
-            "The import is wrong for these bytes; nothing was stored."
-        )
-
-
-def is_close(found: Any, recorded: Any, tolerance: float) -> bool:
-    """Whether an answer is the recorded one, numbers within `tolerance`."""
-    if isinstance(recorded, bool) or recorded is None or isinstance(recorded, str):
-        return bool(found == recorded)
-    if isinstance(recorded, int | float):
-        return isinstance(found, int | float) and abs(found - recorded) <= tolerance
-    if isinstance(recorded, list):
-        return (
-            isinstance(found, list)
-            and len(found) >= len(recorded)
-            and all(is_close(a, b, tolerance) for a, b in zip(found, recorded, strict=False))
-        )
-    return isinstance(found, dict) and all(
-        key in found and is_close(found[key], value, tolerance) for key, value in recorded.items()
-    )
+def with_known(card: Card, graph: ImportedGraph) -> Card:
+    """The card with what the files say, where the entry says nothing."""
+    known = dict(graph.known)
+    labels = tuple(known.pop("labels", ()))
+    update: dict[str, Any] = {} if card.labels or not labels else {"labels": distinct(labels)}
+    if card.preprocessing:
+        update["preprocessing"] = {**of_graph(graph), **card.preprocessing}
+    return card.model_copy(update=update)
 
 
 def fetch_starter(settings: Settings, progress: Progress, report: Callable[[str], None]) -> Card | None:
     """The starter, when nothing in the store answers its service; None, with one line said, where it is left out."""
     entry = starter()
     try:
-        Directory(settings).resolve(entry.service)
+        Directory(settings).resolve(entry.service or entry.name)
         return None
     except NoModel:
         pass

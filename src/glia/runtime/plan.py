@@ -10,6 +10,8 @@ of another machine, or of other libraries, is never used. Nothing here loads a r
 from __future__ import annotations
 
 import hashlib
+import shutil
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Literal
 
@@ -90,9 +92,20 @@ class Plans(BaseModel):
 
 def folder(home: Path, card: Card) -> Path:
     """Where the plans for a card's graphs lie on this machine."""
+    return _folder_of_all_machines(home, card) / machine_id()
+
+
+def _folder_of_all_machines(home: Path, card: Card) -> Path:
     hashes = sorted(graph.sha256 for graph in card.graphs.values())
     key = hashes[0] if len(hashes) == 1 else hashlib.sha256("".join(hashes).encode()).hexdigest()
-    return home / "tuning" / key / machine_id()
+    return home / "tuning" / key
+
+
+def forget_plans(home: Path, deleted: Card, remaining: Iterable[Card]) -> None:
+    """Remove what was measured of a deleted model, unless one that remains has the same graphs."""
+    place = _folder_of_all_machines(home, deleted)
+    if deleted.graphs and all(_folder_of_all_machines(home, card) != place for card in remaining if card.graphs):
+        shutil.rmtree(place, ignore_errors=True)
 
 
 def read_plans(home: Path, card: Card) -> Plans | None:

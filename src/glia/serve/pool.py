@@ -62,22 +62,33 @@ class Pool:
         self._stopping = False
 
     def predict(
-        self, resolved: Resolved, request: Request, deadline_s: float, background: bool = False
+        self,
+        resolved: Resolved,
+        request: Request,
+        deadline_s: float,
+        background: bool = False,
+        spent_s: float = 0.0,
     ) -> AsyncGenerator[Frame, None]:
         """Item frames, then the end frame with `value`, `steps` [ms]. Raises GliaError.
 
-        `background`: the request gives way to those that are not.
+        `background`: the request gives way to those that are not; `spent_s`: how much of the deadline is over already.
         """
         fields, buffers = split(request)
-        asked = self._ask(resolved, "predict", {"fields": fields}, buffers, deadline_s, background)
+        asked = self._ask(resolved, "predict", {"fields": fields}, buffers, (deadline_s, spent_s), background)
         return self.watch.watched(resolved.name, asked, 1, partial(self.statistics.ended, resolved.key, 1))
 
     async def infer(
-        self, resolved: Resolved, inference: Inference, deadline_s: float, *, background: bool = False
+        self,
+        resolved: Resolved,
+        inference: Inference,
+        deadline_s: float,
+        *,
+        background: bool = False,
+        spent_s: float = 0.0,
     ) -> tuple[list[Packed], dict[str, float]]:
         """Tensors through one graph, past the task's answer; the outputs, and `steps` [ms]. Raises GliaError.
 
-        `background`: whether requests of people go first.
+        `background`: whether requests of people go first; `spent_s`: how much of the deadline is over already.
         """
         specs, buffers = describe(inference.tensors)
         body = {
@@ -87,7 +98,7 @@ class Pool:
             "classes": inference.classes,
             "fields": inference.fields,
         }
-        asked = self._ask(resolved, "infer", body, buffers, deadline_s, background)
+        asked = self._ask(resolved, "infer", body, buffers, (deadline_s, spent_s), background)
         ended = partial(self.statistics.ended, resolved.key, inference.rows)
         async with aclosing(self.watch.watched(resolved.name, asked, inference.rows, ended)) as frames:
             async for frame in frames:
@@ -100,12 +111,15 @@ class Pool:
         kind: str,
         body: Mapping[str, Any],
         buffers: Sequence[Buffer],
-        deadline_s: float,
+        limit: tuple[float, float],
         background: bool,
     ) -> AsyncGenerator[Frame, None]:
-        """Frames of one request; a request that was only queued when its replica ended goes to the next one."""
-        key, start = resolved.key, time.perf_counter()
-        deadline = asyncio.get_running_loop().time() + deadline_s
+        """Frames of one request; a request that was only queued when its replica ended goes to the next one.
+
+        `limit`: the request's deadline, and how much of it is over [s].
+        """
+        key, start, (deadline_s, spent_s) = resolved.key, time.perf_counter(), limit
+        deadline = asyncio.get_running_loop().time() + deadline_s - spent_s
         self._check_queue(resolved)
         self._asked[key] += 1
         try:

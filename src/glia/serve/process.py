@@ -173,6 +173,9 @@ class ReplicaProcess:
         id = next(self._ids)
         self._executing[id] = None
         self._quiet.clear()
+        if len(self._executing) == 1 and self._process.poll() is not None:
+            # It ended while it was idle, and the listener is about to hear of it: nothing was begun.
+            await asyncio.wait([self._listening])
         if not self.serves:
             self._finish(id)
             raise Gone

@@ -31,7 +31,7 @@ SOURCE_PATTERN = re.compile(
 class EntryFile(Sheet):
     """One file of a network: the hash decides what it is, the sources are tried in turn."""
 
-    file: str = Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,199}$")
+    file: str = Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,99}(?:/[A-Za-z0-9][A-Za-z0-9._-]{0,99}){0,3}$")
     sha256: str = Field(pattern=r"^[0-9a-f]{64}$")
     bytes: int = Field(gt=0)
     sources: tuple[str, ...] = Field(min_length=1)
@@ -54,18 +54,19 @@ class Entry(Sheet):
     title: str
     description: str
     task: str
-    service: str = Field(pattern=NAME_PATTERN)
-    rank: int = Field(description="Among the networks of its service, the highest is best.")
+    service: str | None = Field(None, pattern=NAME_PATTERN, description="Without one, a service of its own name.")
+    rank: int = Field(0, description="Among the networks of its service, the highest is best.")
     starter: bool = Field(False, description="Whether the first start fetches it, to answer its service.")
     licence: Licence
     source: str = Field(description="The page or paper that the network comes from.")
-    format: Literal["onnx", "pytorch"]
+    format: str = Field(pattern=NAME_PATTERN, description="Of an importer.")
     options: dict[str, Any] = Field(default_factory=dict, description="Handed to the importer.")
     inputs: dict[str, str] = Field(default_factory=dict, description="The task's name of a tensor to the graph's.")
     outputs: dict[str, str] = Field(default_factory=dict)
     preprocessing: dict[str, Any] = Field(default_factory=dict)
     activation: Literal["logits", "probabilities"] = "logits"
     labels: str | None = Field(None, description="A vocabulary of `store/labels/`.")
+    label_names: tuple[str, ...] = Field((), description="Labels before those of the vocabulary, or all of them.")
     scores: tuple[Score, ...] = ()
     example: Example | None = None
     parity: Parity = Parity(oracle="none")
@@ -90,6 +91,7 @@ class Entry(Sheet):
     def card(self) -> Card:
         """The card of the network once it is imported; the caller adds the graphs' files."""
         ids, names = labels(self.labels) if self.labels else ((), ())
+        ids = (*("" for _ in self.label_names), *ids) if ids else ()
         return Card(
             name=self.name,
             task=self.task,
@@ -101,7 +103,7 @@ class Entry(Sheet):
             graphs={"model": Graph(inputs=self.inputs, outputs=self.outputs)},
             preprocessing=self.preprocessing,
             activation=self.activation,
-            labels=names,
+            labels=(*self.label_names, *names),
             label_ids=ids,
             scores=self.scores,
             source=self.source,
@@ -149,7 +151,7 @@ def best_for(service: str, *, permissive: bool = False) -> Entry:
     """The best entry of a service. Raises NotFound where there is none."""
     found = entries_for(service, permissive=permissive)
     if not found:
-        services = ", ".join(sorted({item.service for item in catalog().values()}))
+        services = ", ".join(sorted({item.service for item in catalog().values() if item.service}))
         kind = "a network with a permissive licence" if permissive else "a network"
         raise NotFound(
             f"expected {kind} in the catalog for the service {service[:120]!r}, received none of these: {services}"

@@ -5,14 +5,14 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 import numpy as np
-from jaxtyping import Float32, Shaped
+from jaxtyping import Shaped
 from pydantic import Field
 
 from glia.core.card import Card
 from glia.core.fields import ClassScore
 from glia.core.task import Request, Task
 from glia.data.image import Image
-from glia.data.resize import ImagePreprocessing, planes
+from glia.data.resize import ImagePreprocessing, pixels_for
 
 
 class ImageClassification(Task):
@@ -20,6 +20,7 @@ class ImageClassification(Task):
 
     name = "image-classification"
     metrics = ("top1", "top5")
+    card_needs = ("labels", "size", "mean", "std", "colour")
     evaluation = {"top_k": 5}
 
     class Input(Request):
@@ -30,9 +31,9 @@ class ImageClassification(Task):
 
     Output = list[ClassScore]
 
-    def preprocess(self, x: Input, card: Card) -> dict[str, Float32[np.ndarray, "3 h w"]]:
-        """One picture to normalised planes; no batch axis, the batcher adds it."""
-        return {card.graph().inputs["image"]: planes(x.image, card.read_preprocessing(ImagePreprocessing))}
+    def preprocess(self, x: Input, card: Card) -> dict[str, Shaped[np.ndarray, "a b c"]]:
+        """One picture to the numbers that the network takes; no batch axis, the batcher adds it."""
+        return {card.graph().inputs["image"]: pixels_for(x.image, card.read_preprocessing(ImagePreprocessing))}
 
     def postprocess(self, y: Mapping[str, Shaped[np.ndarray, "..."]], x: Input, card: Card) -> list[ClassScore]:
         """Logits or probabilities, as the card says, to the `top_k` labels, best first."""

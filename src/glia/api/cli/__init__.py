@@ -2,18 +2,45 @@
 
 from __future__ import annotations
 
+import importlib
 import sys
 
 import click
 
-from glia.api.cli.models import catalog_command, fetch_command, models_command, services_command, settings_command
-from glia.api.cli.predict import PredictGroup, evaluate_command
-from glia.api.cli.serve import serve_command
-from glia.api.cli.tune import tune_command
 from glia.core.errors import GliaError
 
+COMMANDS = {
+    "serve": "serve:serve_command",
+    "predict": "predict:predict_command",
+    "evaluate": "predict:evaluate_command",
+    "services": "models:services_command",
+    "models": "models:models_command",
+    "catalog": "models:catalog_command",
+    "fetch": "models:fetch_command",
+    "import": "importing:import_command",
+    "tune": "tune:tune_command",
+    "settings": "models:settings_command",
+}
+"""Command to the module of this package that it lies in, and its name there."""
 
-@click.group(context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110})
+
+class Commands(click.Group):
+    """Loads the module of a command when it is asked for: a server has no use for what importers need (50 MB)."""
+
+    def list_commands(self, context: click.Context) -> list[str]:
+        """Every command, in the order of a person's first day."""
+        return list(COMMANDS)
+
+    def get_command(self, context: click.Context, name: str) -> click.Command | None:
+        """The command, its module loaded."""
+        if name not in COMMANDS:
+            return None
+        module, _, attribute = COMMANDS[name].partition(":")
+        command: click.Command = getattr(importlib.import_module(f"{__name__}.{module}"), attribute)
+        return command
+
+
+@click.command(cls=Commands, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110})
 @click.version_option(package_name="glia")
 def cli() -> None:
     """Deep-learning microservices you own.
@@ -22,18 +49,8 @@ def cli() -> None:
     glia serve                          every service, one HTTP API, one web page
     glia predict objects photo.jpg      ask a service from the shell
     glia fetch --service objects        get the best published network for a service
+    glia import FILES --name N          take in somebody's network, in the file its authors saved
     """
-
-
-cli.add_command(serve_command)
-cli.add_command(PredictGroup())
-cli.add_command(evaluate_command)
-cli.add_command(services_command)
-cli.add_command(models_command)
-cli.add_command(catalog_command)
-cli.add_command(fetch_command)
-cli.add_command(tune_command)
-cli.add_command(settings_command)
 
 
 def main() -> None:

@@ -17,10 +17,11 @@ from glia.api.cli.options import screen, side, with_settings
 from glia.api.cli.tune import arrive
 from glia.api.describe import summary
 from glia.core.card import Card
-from glia.core.errors import GliaError, InputError
+from glia.core.errors import Conflict, GliaError, InputError
 from glia.core.settings import TABLE, Settings
 from glia.jobs import fetch as jobs
 from glia.runtime.directory import Directory
+from glia.runtime.plan import forget_plans
 from glia.store import catalog
 from glia.store.store import Store
 
@@ -60,10 +61,20 @@ def fetch_with_bar(work: Callable[[jobs.Progress, Callable[[str], None]], T], co
 @click.command("fetch")
 @click.argument("names", nargs=-1)
 @click.option("--service", help="Fetch the best network of this service.")
+@click.option(
+    "--starter", is_flag=True, help="Fetch the small network of a first start, if nothing answers its service."
+)
 @click.option("--no-tune", is_flag=True, help="Do not measure how this machine runs it best (some seconds).")
 @with_settings()
-def fetch_command(settings: Settings, names: tuple[str, ...], service: str | None, no_tune: bool) -> None:
+def fetch_command(
+    settings: Settings, names: tuple[str, ...], service: str | None, starter: bool, no_tune: bool
+) -> None:
     """Fetch published networks by their catalog names, verify, import, store and tune them."""
+    if starter:
+        card = fetch_with_bar(partial(jobs.fetch_starter, settings), side())
+        if card is not None and not no_tune:
+            arrive(card.name, settings)
+        return
     wanted = [*names, *([catalog.best_for(service, permissive=settings.permissive).name] if service else [])]
     if not wanted:
         raise InputError("Expected a name or --service. `glia catalog` lists what there is.")
@@ -94,21 +105,24 @@ def catalog_command(settings: Settings, as_json: bool) -> None:
     if as_json:
         click.echo(json.dumps([e.model_dump(mode="json") | {"in_store": e.name in stored} for e in entries], indent=1))
         return
-    table = _table("name", "service", "rank", "licence", "size", "published score", "from", "")
-    for entry in sorted(entries, key=lambda e: (e.service, -e.rank)):
-        score = entry.scores[0] if entry.scores else None
-        kinds = {source.partition(":")[0] for file in entry.files for source in file.sources}
-        table.add_row(
-            entry.name,
-            entry.service,
-            str(entry.rank),
-            entry.licence.weights,
-            f"{entry.bytes / 1e6:.1f} MB",
-            f"{score.metric} {score.value:.1%}" if score else "none",
-            ", ".join(sorted("web" if kind.startswith("http") else kind for kind in kinds)),
-            "in store" if entry.name in stored else "",
-        )
+    table = Table(box=None, pad_edge=False, header_style="bold")
+    for column in ("", "name", "size", "licence", "score"):
+        table.add_column(column, no_wrap=True, justify="right" if column == "size" else "left")
+    for service in sorted({entry.service for entry in entries}, key=lambda name: (name is None, name)):
+        table.add_row("", f"[bold]{service}[/bold]" if service else "[bold]no service of their own yet[/bold]")
+        for entry in sorted((e for e in entries if e.service == service), key=lambda e: (-e.rank, e.name)):
+            score = entry.scores[0] if entry.scores else None
+            table.add_row(
+                "✓" if entry.name in stored else "",
+                entry.name,
+                f"{entry.bytes / 1e6:.1f} MB",
+                escape(entry.licence.weights),
+                f"{score.value:.1%}" if score else "",
+            )
     screen().print(table)
+    side().print(
+        "✓: in the store; score: the published one. Sources, metrics and the licences of data: --json", style="dim"
+    )
 
 
 @click.group("services", invoke_without_command=True)
@@ -141,6 +155,20 @@ def _list_services(settings: Settings, as_json: bool) -> None:
     screen().print(table)
 
 
+@click.command("add")
+@click.argument("service")
+@click.argument("model", metavar="NAME[@VERSION]")
+@with_settings()
+def add_command(settings: Settings, service: str, model: str) -> None:
+    """Put a model of the store up as a service of its own, under the name SERVICE."""
+    directory = Directory(settings)
+    if service in directory.names():
+        raise Conflict(
+            f"There is a service {service} already. To change its model: glia services bind {service} {model}"
+        )
+    _bind(directory, service, {"model": model})
+
+
 @click.command("bind")
 @click.argument("service")
 @click.argument("models", nargs=-1, required=True, metavar="NAME[@VERSION] | ROLE=NAME[@VERSION]...")
@@ -151,7 +179,10 @@ def bind_command(settings: Settings, service: str, models: tuple[str, ...]) -> N
     for model in models:
         role, _, name = model.rpartition("=")
         roles[role or "model"] = name
-    directory = Directory(settings)
+    _bind(Directory(settings), service, roles)
+
+
+def _bind(directory: Directory, service: str, roles: dict[str, str]) -> None:
     directory.check(service, roles)
     directory.bindings.set(service, roles)
     side().print(f"{service} is answered by {', '.join(directory.resolve(service).models.values())}")
@@ -222,8 +253,11 @@ def roll_back_command(settings: Settings, name: str) -> None:
 @click.argument("model", metavar="NAME[@VERSION]")
 @with_settings()
 def delete_command(settings: Settings, model: str) -> None:
-    """Remove a version from the store."""
-    Store(settings.home).delete(model)
+    """Remove a version from the store, and what tuning measured of it."""
+    store = Store(settings.home)
+    deleted = store.get(model, verify=False).card
+    store.delete(deleted.id)
+    forget_plans(settings.home, deleted, store.list(every_version=True))
 
 
 @click.command("settings")
@@ -247,6 +281,7 @@ def settings_command(settings: Settings, as_json: bool) -> None:
     side().print(f"Kept in {settings.file} as TOML; the environment's GLIA_* and flags go before.", style="dim")
 
 
+services_command.add_command(add_command)
 services_command.add_command(bind_command)
 services_command.add_command(unbind_command)
 for _command in (show_command, default_command, roll_back_command, delete_command):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import os
 from collections.abc import Callable
 from typing import Any, TypeVar
 
@@ -40,11 +41,21 @@ def with_settings(*names: str) -> Callable[[Command], Callable[..., Any]]:
     return decorate
 
 
+PIPE_COLUMNS = 200
+"""The width of tables and remarks that go to a file or a pipe, where 80 would fold their words."""
+
+
 def screen() -> Console:
     """Where tables go."""
-    return Console(highlight=False)
+    return _wide_in_pipes(Console(highlight=False))
 
 
 def side() -> Console:
     """Where progress and remarks go: never into a pipe's data."""
-    return Console(stderr=True, highlight=False)
+    return _wide_in_pipes(Console(stderr=True, highlight=False))
+
+
+def _wide_in_pipes(console: Console) -> Console:
+    if not console.is_terminal and "COLUMNS" not in os.environ:
+        console.width = PIPE_COLUMNS
+    return console

@@ -66,7 +66,7 @@ class PredictGroup(click.Group):
                 help=error.message,
                 callback=_raise(error),
             )
-        return predict_command(name, resolved.task.description, resolved.contract, directory.settings)
+        return command_of(name, resolved.task.description, resolved.contract, directory.settings)
 
 
 def _raise(error: GliaError) -> Any:
@@ -76,7 +76,7 @@ def _raise(error: GliaError) -> Any:
     return callback
 
 
-def predict_command(name: str, text: str, contract: Contract, settings: Settings) -> click.Command:
+def command_of(name: str, text: str, contract: Contract, settings: Settings) -> click.Command:
     """The command of one contract: its subject as argument, its parameters as options."""
     subject = contract.subject
     kind = contract.subject_media
@@ -251,6 +251,9 @@ def _print(answer: Any) -> None:
         click.echo(answer)
     else:
         click.echo(json.dumps(answer, indent=1, ensure_ascii=False))
+
+
+predict_command = PredictGroup()
 
 
 @click.command("evaluate")

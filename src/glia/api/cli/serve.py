@@ -12,15 +12,12 @@ from types import FrameType
 import click
 import uvicorn
 
-from glia.api.cli.models import fetch_with_bar
-from glia.api.cli.options import side, with_settings
-from glia.api.cli.tune import arrive
+from glia.api.cli.options import with_settings
 from glia.api.http.app import build_app
 from glia.api.http.head import protocol
 from glia.core.errors import SettingError
 from glia.core.log import start_log
 from glia.core.settings import Settings
-from glia.jobs.fetch import fetch_starter
 from glia.serve.memory import keep_large_buffers_apart
 
 log = logging.getLogger("glia.serve")
@@ -92,7 +89,6 @@ def listen(host: str, port: int) -> socket.socket:
 
 
 @click.command("serve")
-@click.option("--fetch-starter", is_flag=True, help="First fetch the starter network when nothing answers its service.")
 @with_settings(
     "host",
     "port",
@@ -106,13 +102,11 @@ def listen(host: str, port: int) -> socket.socket:
     "log_format",
     "log_level",
 )
-def serve_command(settings: Settings, fetch_starter: bool) -> None:
+def serve_command(settings: Settings) -> None:
     """Serve every service: HTTP API and web page. Prints `ready http://HOST:PORT` when it answers."""
     write_log = start_log(settings["log_level"], settings["log_format"], gathered=True)
     keep_large_buffers_apart(1 << 20)
     with listen(settings["host"], settings["port"]) as sock:
-        if fetch_starter:
-            get_starter(settings)
         if settings["host"] not in ("127.0.0.1", "::1", "localhost") and not settings["api_key"]:
             log.warning("listening on %s without GLIA_API_KEY: whoever reaches this port can use it", settings["host"])
         root_path = settings["root_path"].strip("/")
@@ -128,10 +122,3 @@ def serve_command(settings: Settings, fetch_starter: bool) -> None:
             timeout_keep_alive=30,
         )
         Server(config, settings["drain_s"], write_log).run([sock])
-
-
-def get_starter(settings: Settings) -> None:
-    """Fetch the starter with a bar, and tune it; without a source, one line."""
-    card = fetch_with_bar(lambda progress, report: fetch_starter(settings, progress, report), side())
-    if card is not None:
-        arrive(card.name, settings)

@@ -13,10 +13,12 @@ from rich.progress import Progress as Bar
 from rich.table import Table
 
 from glia.api.cli.options import screen, side, with_settings
+from glia.core.errors import InputError
 from glia.core.settings import Settings
 from glia.jobs.tune import tune_on_arrival, tune_service
+from glia.runtime.directory import Directory
 from glia.runtime.machine import machine
-from glia.runtime.plan import Measured, Plans
+from glia.runtime.plan import Measured, Plans, read_plans
 from glia.runtime.tuning import Progress
 
 T = TypeVar("T")
@@ -29,15 +31,16 @@ T = TypeVar("T")
     type=click.Path(path_type=Path),
     help="Folder or npz of your own inputs, 512 or more: int8 is calibrated on half of them and compared on the rest.",
 )
+@click.option("--show", is_flag=True, help="Measure nothing: show what was measured last.")
 @click.option("--json", "as_json", is_flag=True, help="Print everything that was measured as JSON.")
 @with_settings()
-def tune_command(settings: Settings, name: str, data: Path | None, as_json: bool) -> None:
+def tune_command(settings: Settings, name: str, data: Path | None, show: bool, as_json: bool) -> None:
     """Measure how a service or model is best run on this machine, and keep it.
 
     Runtimes, precisions, lanes, threads and batches are tried for some seconds; what answers differently than fp32 is
     out. Takes all cores: on a busy machine it measures that.
     """
-    plans = with_bar(lambda progress: tune_service(name, settings, progress, data))
+    plans = measured(name, settings) if show else with_bar(lambda step: tune_service(name, settings, step, data))
     if as_json:
         click.echo(plans.model_dump_json(indent=1))
         return
@@ -46,7 +49,9 @@ def tune_command(settings: Settings, name: str, data: Path | None, as_json: bool
         screen().print(f"{provider}: {escape(verdict)}", style="dim", soft_wrap=True)
     best = plans.best(fp32=settings["precision"] == "fp32")
     side().print(f"{machine()['cpu']}, {machine()['cores']} cores: {best.plan.name if best else 'nothing passed'}")
-    side().print("A running server takes it up when the model is idle for some seconds, or loaded again.", style="dim")
+    if not show:
+        said = "A running server takes it up when the model is idle for some seconds, or loaded again."
+        side().print(said, style="dim")
 
 
 def arrive(name: str, settings: Settings) -> None:
@@ -54,7 +59,15 @@ def arrive(name: str, settings: Settings) -> None:
     plans = with_bar(lambda progress: tune_on_arrival(name, settings, progress))
     best = plans.best(fp32=settings["precision"] == "fp32") if plans else None
     if best is not None and best.per_second is not None:
-        side().print(f"tuned: {best.plan.name}, {best.per_second:.0f} a second (glia tune {name} shows the table)")
+        side().print(f"tuned: {best.plan.name}, {best.per_second:.0f} a second (table: glia tune {name} --show)")
+
+
+def measured(name: str, settings: Settings) -> Plans:
+    """What was measured of a service or model on this machine. Raises InputError where nothing was."""
+    plans = read_plans(settings.home, Directory(settings).resolve(name).card)
+    if plans is None:
+        raise InputError(f"{name} was never tuned on this machine, as it is now. Run: glia tune {name}")
+    return plans
 
 
 def with_bar(work: Callable[[Progress], T]) -> T:

@@ -82,8 +82,9 @@ class Door:
         with self.pool.watch.refusals(resolved.name):
             limit_s = body.deadline_s(http, self.settings["deadline_s"])
             request = await body.read_request(http, resolved.contract, self.settings["max_body_mb"] << 20)
+            spent_s = body.spent_s(http, limit_s)
         http.state.log.update(service=resolved.name, replica=resolved.key)
-        frames = self.pool.predict(resolved, request, limit_s)
+        frames = self.pool.predict(resolved, request, limit_s, spent_s=spent_s)
         accept = http.headers.get("accept", "")
         if "text/event-stream" in accept:
             return answers.events(noted(http.state.log, frames), resolved)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import time
 from collections.abc import AsyncGenerator, Mapping, Sequence
 from dataclasses import dataclass
 from io import BytesIO
@@ -14,7 +15,7 @@ from starlette.formparsers import MultiPartException, MultiPartParser
 from starlette.requests import ClientDisconnect
 from starlette.requests import Request as HttpRequest
 
-from glia.core.errors import BodyTooLarge, InputError
+from glia.core.errors import BodyTooLarge, DeadlineExceeded, InputError
 from glia.core.task import Contract
 from glia.core.task import Request as TaskRequest
 
@@ -258,3 +259,14 @@ def deadline_s(http: HttpRequest, most_s: float) -> float:
     if not 0 < asked < float("inf"):
         raise InputError(f"Expected a deadline above 0, received {query or header!r}.")
     return min(asked, most_s)
+
+
+def spent_s(http: HttpRequest, limit_s: float) -> float:
+    """How much of a deadline of so many seconds is over, now that the body is here. Raises DeadlineExceeded."""
+    spent: float = time.perf_counter() - http.state.began
+    if spent >= limit_s:
+        raise DeadlineExceeded(
+            f"The body alone took {spent:.1f} s to arrive, and the deadline was {limit_s:g} s. "
+            "Ask for a longer deadline, or send less."
+        )
+    return spent

@@ -57,8 +57,8 @@ class Guard:
         given = headers.get("x-request-id", "")
         request_id = given if re.fullmatch(r"[\w.:-]{1,64}", given) else uuid.uuid4().hex[:16]
         fields: MutableMapping[str, Any] = {}
-        scope.setdefault("state", {}).update(request_id=request_id, log=fields)
         start = time.perf_counter()
+        scope.setdefault("state", {}).update(request_id=request_id, log=fields, began=start)
         status = 0
 
         async def send_safely(message: Message) -> None:

@@ -13,8 +13,9 @@ from glia.api.http.inference_wire import DATATYPES
 from glia.serve.statistics import Account, Duration
 
 PLATFORM = "onnx_onnxv1"
-MOST_ROWS = 128
-"""Announced as the largest batch where the first axis is free. Nothing is refused above it but by the body's limit."""
+MOST_ROWS = 1000
+"""The most encoded media in one request, and the batch announced where the first axis is free: tensors have no limit
+but the body's."""
 
 
 def metadata(name: str, versions: Sequence[str], facts: Mapping[str, Any]) -> dict[str, Any]:
@@ -33,8 +34,8 @@ def metadata(name: str, versions: Sequence[str], facts: Mapping[str, Any]) -> di
     }
 
 
-def config(name: str, facts: Mapping[str, Any], lanes: int, pictures: bool) -> dict[str, Any]:
-    """`pictures`: whether a tensor of three axes is one."""
+def config(name: str, facts: Mapping[str, Any], lanes: int, media: str | None) -> dict[str, Any]:
+    """`media`: the kind that the service takes encoded, in place of its tensors."""
     specs = [*facts["inputs"], *facts["outputs"]]
     batched = bool(specs) and all(spec["shape"] and spec["shape"][0] is None for spec in specs)
 
@@ -49,7 +50,8 @@ def config(name: str, facts: Mapping[str, Any], lanes: int, pictures: bool) -> d
 
     inputs = [tensor(spec) for spec in facts["inputs"]]
     for one in inputs:
-        one["format"] = _format(one["dims"]) if pictures else "FORMAT_NONE"
+        one["format"] = _format(one["dims"]) if media == "image" else "FORMAT_NONE"
+    told = f"a BYTES tensor [N] of encoded {media} files, of any name, is taken in place of the inputs"
     return {
         "name": name,
         "platform": PLATFORM,
@@ -60,6 +62,7 @@ def config(name: str, facts: Mapping[str, Any], lanes: int, pictures: bool) -> d
         "output": [tensor(spec) for spec in facts["outputs"]],
         "instance_group": [{"name": name, "kind": "KIND_CPU", "count": lanes}],
         "default_model_filename": "graph.onnx",
+        "parameters": {"encoded_input": {"string_value": told}} if media else {},
     }
 
 

@@ -18,10 +18,10 @@ from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
 from glia.api.http import answers, inference_wire
-from glia.api.http.body import OFF_LOOP_BYTES, deadline_s, parse_json, read_body
+from glia.api.http.body import OFF_LOOP_BYTES, deadline_s, parse_json, read_body, spent_s
 from glia.api.http.connection import while_connected
 from glia.api.http.encoding import deflated, read_inflated
-from glia.api.http.inference_models import config, metadata, statistics
+from glia.api.http.inference_models import MOST_ROWS, config, metadata, statistics
 from glia.api.http.inference_wire import InferBody
 from glia.api.http.routing import changing, route
 from glia.core.errors import GliaError, InputError, NotFound, Unavailable
@@ -33,9 +33,6 @@ from glia.serve.tensors import Inference, Packed, join_elements, shown
 T = TypeVar("T")
 
 EXTENSIONS = ["binary_tensor_data", "classification", "model_configuration", "model_repository", "statistics"]
-MOST_MEDIA = 1000
-"""Encoded media in one request."""
-
 LENGTH = "inference-header-content-length"
 INTERACTIVE = (0, 1)
 """Priorities of requests that somebody waits for; the protocol's highest is 1, and 0 is none given."""
@@ -109,8 +106,8 @@ class InferenceProtocol:
         resolved = self._model(http)
         facts = await self._facts(http, resolved)
         lanes = (await self.pool.replica(resolved)).lanes
-        media = resolved.contract.subject_media
-        return JSONResponse(config(_asked_name(http), facts, lanes, media is not None and media.kind == "image"))
+        media = resolved.contract.subject_media if _goes_through_alone(resolved) else None
+        return JSONResponse(config(_asked_name(http), facts, lanes, media.kind if media else None))
 
     async def statistics(self, http: HttpRequest) -> Response:
         """What the model was asked since the server started."""
@@ -164,14 +161,17 @@ class InferenceProtocol:
             request, inference = await _off_loop(
                 len(body), lambda: _inference(inference_wire.parse(body, length), resolved)
             )
+            limit_s = _deadline_s(request.parameters, most_s)
+            spent = spent_s(http, limit_s)
         http.state.log.update(service=resolved.name, replica=resolved.key, batch=inference.rows)
         outputs, steps = await while_connected(
             http,
             self.pool.infer(
                 resolved,
                 inference,
-                _deadline_s(request.parameters, most_s),
+                limit_s,
                 background=_number(request.parameters, "priority") not in INTERACTIVE,
+                spent_s=spent,
             ),
         )
         http.state.log.update({f"{name}_ms": round(ms, 1) for name, ms in steps.items()})
@@ -250,18 +250,23 @@ def _inference(request: InferBody, resolved: Resolved) -> tuple[InferBody, Infer
     )
 
 
+def _goes_through_alone(resolved: Resolved) -> bool:
+    """Whether one subject becomes one sample of one graph."""
+    return not resolved.task.in_stages and not resolved.contract.is_many(resolved.contract.subject)
+
+
 def _media(request: InferBody, resolved: Resolved) -> tuple[dict[str, Any], tuple[Packed, ...]]:
     """The task's fields among the parameters, and the media, each checked by its header; none is decoded here."""
     (tensor,), contract = request.tensors, resolved.contract
-    if resolved.task.in_stages or contract.is_many(contract.subject):
+    if not _goes_through_alone(resolved):
         raise InputError(
             f"{resolved.task.name} prepares its {contract.subject} in stages, or several at once, so that an "
             f"encoded one cannot go through its graph alone. Send tensors, or ask POST /v1/services/{resolved.name}."
         )
     flat = tensor.shape[1:] in ((), (1,))
-    if not flat or not tensor.shape or not 1 <= tensor.shape[0] <= MOST_MEDIA:
+    if not flat or not tensor.shape or not 1 <= tensor.shape[0] <= MOST_ROWS:
         raise InputError(
-            f"Tensor {tensor.name}: expected [N] or [N, 1] encoded files, N from 1 to {MOST_MEDIA}, "
+            f"Tensor {tensor.name}: expected [N] or [N, 1] encoded files, N from 1 to {MOST_ROWS}, "
             f"received {shown(tensor.shape)}."
         )
     fields = {

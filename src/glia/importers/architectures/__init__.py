@@ -49,6 +49,19 @@ def architecture(name: object) -> Architecture:
     return known[name]
 
 
+def architecture_of(name: object, weights: Weights) -> Architecture:
+    """The architecture of this name; without one, that whose own names (`marks`) are all among the weights'.
+
+    Raises ImportFailed that lists the known ones.
+    """
+    if name is None:
+        known = architectures().values()
+        met = [one for one in known if (marks := getattr(one, "marks", frozenset[str]())) and marks <= set(weights)]
+        if len(met) == 1:
+            return met[0]
+    return architecture(name)
+
+
 def check_shapes(weights: Weights, expected: Mapping[str, tuple[int, ...]], ignored: str = "") -> None:
     """Raise one ImportFailed that lists every missing, surplus and wrongly shaped tensor.
 

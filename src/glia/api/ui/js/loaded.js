@@ -79,7 +79,7 @@ function serviceRow(name, say, again) {
   const element = h("tr", { "data-service": name, role: "row" }, h("th", { scope: "row", role: "rowheader" }, about), state.element, runs.element, numbers.map((one) => one.element), h("td", { class: "right", role: "cell" }, button.element));
   let seen = "";
   const update = (service, replica) => {
-    const now = JSON.stringify([service.model, service.version, service.licence, service.errors, service.message]);
+    const now = JSON.stringify([service.model, service.version, service.licence, service.errors, service.message, failsNow(service)]);
     if (now !== seen) about.replaceChildren(...aboutService(service));
     seen = now;
     state.update(service.state, stateMark(service));
@@ -93,12 +93,15 @@ function serviceRow(name, say, again) {
   return { element, update };
 }
 
+/** Whether requests failed in the last ten seconds: errors of long ago are no alarm. */
+const failsNow = ({ last_10_s: lately }) => lately.failed_per_second > 0;
+
 function aboutService(service) {
   const errors = Object.entries(service.errors).map(([code, n]) => `${number(n)} ${code}`);
   return [
     h("div", { class: "loaded-title" }, h("a", { href: `./${hrefOf(service.name)}`, text: service.name }), h("span", { class: "badges" }, licenceBadges(service))),
     h("span", { class: "mono model-name", text: service.model ? `${service.model}@${service.version}` : "no network" }),
-    errors.length ? h("span", { class: "loaded-errors", text: `Not answered: ${errors.join(", ")}` }) : null,
+    errors.length ? h("span", { class: failsNow(service) ? "loaded-errors" : "loaded-errors past", text: `Not answered since the start: ${errors.join(", ")}` }) : null,
     service.message ? h("span", { class: "loaded-errors", text: service.message }) : null,
   ].filter(Boolean);
 }

@@ -1,0 +1,1 @@
+"""MXNet's operators as ONNX: its files, and a rule for each operator."""

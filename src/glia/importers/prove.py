@@ -1,0 +1,89 @@
+"""Probes: an imported graph is run before it is stored, and compared with a second reader where there is one."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+
+import numpy as np
+from jaxtyping import Shaped
+
+from glia.core.card import Parity
+from glia.core.errors import ImportFailed, StoreError
+from glia.core.session import Session, Tensors, TensorSpec
+from glia.importers.importer import ImportedGraph
+from glia.importers.parity import compare
+from glia.runtime.plan import Plan
+from glia.runtime.second_reader import SecondReader, second_reader
+from glia.runtime.sessions import open_session
+
+PROBES = 2
+TOLERANCE = 1e-4
+OPEN_PX = 64
+"""Sizes that a graph leaves open are probed at this one [px]; the first axis, the batch, at 1."""
+
+
+def prove(graph: ImportedGraph, path: Path, format: str, files: Mapping[str, Path]) -> Parity:
+    """Run seeded probes through the graph at `path`; compare with what reads `files` here, if anything does.
+
+    Raises ImportFailed where the runtime refuses the graph, where a number is not finite, or differs too much.
+    """
+    try:
+        session = open_session(path, Plan(threads=0))
+    except StoreError as error:
+        raise ImportFailed(
+            f"The runtime refuses the graph: {error.message}. This is a fault of the importer."
+        ) from error
+    random = np.random.default_rng(0)
+    probes = [{spec.name: _array(spec, random) for spec in session.inputs} for _ in range(PROBES)]
+    answers = [_run(session, probe) for probe in probes]
+    reader = second_reader(format, files) if len(session.inputs) == 1 else None
+    if reader is None:
+        return Parity(oracle="none", probes=PROBES)
+    expected = _read(reader, probes, answers)
+    if expected is None:
+        return Parity(oracle="none", probes=PROBES)
+    number = iter(range(PROBES))
+    found = compare(lambda _: expected[next(number)], session.run, probes, TOLERANCE, reader.name)
+    return Parity(
+        oracle=found.oracle,
+        probes=found.probes,
+        max_abs=found.max_abs,
+        max_rel=found.max_rel,
+        tolerance=found.tolerance,
+    )
+
+
+def _array(spec: TensorSpec, random: np.random.Generator) -> Shaped[np.ndarray, "..."]:
+    sizes = [size or (1 if axis == 0 else OPEN_PX) for axis, size in enumerate(spec.shape)]
+    if spec.dtype.startswith("float"):
+        return random.standard_normal(sizes).astype(spec.dtype)
+    return random.integers(0, 2 if spec.dtype == "bool" else 100, sizes).astype(spec.dtype)
+
+
+def _run(session: Session, probe: Tensors) -> Tensors:
+    try:
+        answer = session.run(probe)
+    except Exception as error:
+        raise ImportFailed(f"The graph does not run: {str(error)[:300]}") from error
+    for name, value in answer.items():
+        if value.dtype.kind == "f" and not np.isfinite(value).all():
+            raise ImportFailed(f"{name} holds infinities or NaN for an ordinary input. The weights are damaged.")
+    return answer
+
+
+def _read(reader: SecondReader, probes: list[Tensors], answers: list[Tensors]) -> list[Tensors] | None:
+    """What the second reader gives, by our names; None where it fails, or has other outputs."""
+    found = []
+    for probe, answer in zip(probes, answers, strict=True):
+        try:
+            (given,) = probe.values()
+            values = reader.run(given)
+        except Exception:  # noqa: BLE001  a second reader that cannot run it is none
+            return None
+        if [value.size for value in values] != [value.size for value in answer.values()]:
+            return None
+        found.append(
+            {name: value.reshape(own.shape) for (name, own), value in zip(answer.items(), values, strict=True)}
+        )
+    return found
