@@ -183,6 +183,8 @@ def test_the_signature_says_what_is_given(place: str, tmp_path: Path):
     assert [one.name for one in model.input] == ["a", "b"]
     assert [one.name for one in model.output] == ["t", "s"]
     assert [one.name for one in read(files, outputs=["u"]).model.graph.output] == ["u"]
+    wrong = write(tmp_path, graph, signature=signature(["a"], ["gone"]))
+    assert [one.name for one in read(wrong).model.graph.output] == ["u"]
 
 
 def test_labels_come_along(tmp_path: Path):

@@ -23,7 +23,8 @@ OPTIONS = {"inputs", "outputs", "input_size"}
 
 def import_network(network: Network, options: Mapping[str, Any]) -> ImportedGraph:
     """The part of a network that is wanted, as ONNX. `options`: those of `OPTIONS`. Raises ImportFailed."""
-    outputs = _names(options, "outputs") or list(network.signature.outputs)
+    said = [text for text in network.signature.outputs if text.split(":")[0] in network.nodes]  # some say it wrongly
+    outputs = _names(options, "outputs") or said
     ends = [entries.named(text, network.nodes, "an output") for text in outputs] or entries.ends(network.nodes)
     nodes, dropped = without_dropout(network.nodes)
     network = replace(network, nodes=with_dilations(nodes, lambda source: _integers(network, source)))
