@@ -881,3 +881,47 @@ def _() -> Network:
     functions = {"then_branch": Function("then"), "else_branch": Function("other")}
     graph.node("y", "StatelessIf", np.array(False), "x", Tcond=Type(BOOL), Tin=[T], Tout=[T], **functions)
     return graph, ["y"]
+
+
+for _peeps in (False, True):
+    BUILDERS[f"LSTMBlockCell{' with peepholes' if _peeps else ''}"] = lambda p=_peeps: _cell("LSTMBlockCell", p)
+    BUILDERS[f"BlockLSTM{' with peepholes' if _peeps else ''}"] = lambda p=_peeps: _cell("BlockLSTM", p)
+    BUILDERS[f"BlockLSTMV2{' with peepholes' if _peeps else ''}"] = lambda p=_peeps: _cell("BlockLSTMV2", p)
+
+
+def _cell(op: str, peeps: bool) -> Network:
+    graph = Frozen()
+    whole = op != "LSTMBlockCell"
+    graph.input("x", normal(5, 2, 3) if whole else normal(2, 3))
+    graph.input("c", normal(2, 4, seed=1))
+    graph.input("h", normal(2, 4, seed=2))
+    weights = [normal(7, 16, seed=3), *(normal(4, seed=seed) for seed in (4, 5, 6)), normal(16, seed=7)]
+    first = [np.int64(5)] if whole else []
+    ways = {"use_peephole": peeps, "cell_clip": 0.8, **({} if op == "BlockLSTMV2" else {"forget_bias": 0.5})}
+    graph.node("y", op, *first, "x", "c", "h", *weights, T=T, **ways)
+    return graph, [f"y:{index}" if index else "y" for index in range(7)]
+
+
+@network("GRUBlockCell")
+def _() -> Network:
+    graph = Frozen()
+    graph.input("x", normal(2, 3))
+    graph.input("h", normal(2, 4, seed=1))
+    weights = [normal(7, 8, seed=2), normal(7, 4, seed=3), normal(8, seed=4), normal(4, seed=5)]
+    graph.node("y", "GRUBlockCell", "x", "h", *weights, T=T)
+    return graph, ["y", "y:1", "y:2", "y:3"]
+
+
+@network("ReverseSequence")
+def _() -> Network:
+    return one("ReverseSequence", normal(3, 5, 2), ints(2, 5, 1), seq_dim=1, batch_dim=0, Tlen=I32, opened=False)
+
+
+@network("Roll")
+def _() -> Network:
+    return one("Roll", normal(3, 5), ints(2, -1), ints(1, 0), opened=False, Tshift=I32, Taxis=I32)
+
+
+@network("CheckNumericsV2")
+def _() -> Network:
+    return one("CheckNumericsV2", PICTURE, first=True, message="bad")

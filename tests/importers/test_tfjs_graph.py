@@ -13,8 +13,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from foreign.case import run_case, run_graph
-from foreign.tfjs_graph import cases
+from foreign.case import run_graph
 from glia.core.errors import ImportFailed
 from glia.importers.importer import ImportedGraph
 from glia.importers.sniff import importers
@@ -184,6 +183,8 @@ def test_the_signature_says_what_is_given(place: str, tmp_path: Path):
     assert [one.name for one in model.input] == ["a", "b"]
     assert [one.name for one in model.output] == ["t", "s"]
     assert [one.name for one in read(files, outputs=["u"]).model.graph.output] == ["u"]
+    wrong = write(tmp_path, graph, signature=signature(["a"], ["gone"]))
+    assert [one.name for one in read(wrong).model.graph.output] == ["u"]
 
 
 def test_labels_come_along(tmp_path: Path):
@@ -282,9 +283,3 @@ def test_the_bytes_say_whether_it_is_a_graph_model(name: str):
     met = [format for format, one in importers().items() if one.sniff(head, 1000)]
     assert ("tfjs-graph" in met) == right
     assert not right or met == ["tfjs-graph"]
-
-
-@pytest.mark.skipif(not cases(), reason="needs the networks in ../shared")
-def test_real_networks_give_what_openvino_gives():
-    wrong = [f"{case.name}: {outcome.words}" for case in cases() if not (outcome := run_case(case)).right]
-    assert not wrong

@@ -17,7 +17,7 @@ from typing import Any
 from glia.core.errors import ImportFailed
 from glia.importers.importer import ImportedGraph, read_limited, refuse_unknown
 from glia.importers.tensorflow_ops.functions import functions_of
-from glia.importers.tensorflow_ops.labels import MAX_LABEL_BYTES, labels_of, with_labels
+from glia.importers.tensorflow_ops.labels import MAX_LABEL_BYTES, head_of, labels_of, with_labels
 from glia.importers.tensorflow_ops.network import OPTIONS, import_network
 from glia.importers.tensorflow_ops.nodes import SCHEMA, nodes_of
 from glia.importers.tensorflow_ops.walk import Network
@@ -40,16 +40,16 @@ class TensorFlowGraph:
         refuse_unknown(options, OPTIONS)
         graphs, labels = [], []
         for path in files.values():
-            data = read_limited(path, MAX_FILE_BYTES)
-            if self.sniff(data, len(data)):
-                graphs.append((path, data))
-            elif len(data) <= MAX_LABEL_BYTES and (lines := labels_of(data)):
+            head, size = head_of(path), path.stat().st_size
+            if self.sniff(head, size):
+                graphs.append(path)
+            elif size <= MAX_LABEL_BYTES and (lines := labels_of(read_limited(path, MAX_LABEL_BYTES))):
                 labels.append(lines)
             else:
                 raise ImportFailed(f"{path.name} is neither a frozen graph nor a list of labels. Leave it out.")
         if len(graphs) != 1 or len(labels) > 1:
             raise ImportFailed(f"Expected one frozen graph and at most one list of labels, received {sorted(files)}.")
-        ((path, data),) = graphs
+        path, data = graphs[0], read_limited(graphs[0], MAX_FILE_BYTES)
         parsed = SCHEMA.parse("GraphDef", data, path.name)
         functions = functions_of(parsed.library, path.name)
         found = import_network(Network(nodes_of(parsed, path.name), path.name, functions=functions), options)

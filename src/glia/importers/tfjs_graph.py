@@ -18,7 +18,7 @@ from typing import Any
 from glia.core.errors import ImportFailed
 from glia.importers.importer import ImportedGraph, read_limited, refuse_unknown
 from glia.importers.tensorflow_ops.functions import functions_of_json
-from glia.importers.tensorflow_ops.labels import MAX_LABEL_BYTES, labels_of, with_labels
+from glia.importers.tensorflow_ops.labels import MAX_LABEL_BYTES, head_of, labels_of, with_labels
 from glia.importers.tensorflow_ops.network import OPTIONS, import_network
 from glia.importers.tensorflow_ops.nodes import nodes_of_json
 from glia.importers.tensorflow_ops.walk import Network, Signature
@@ -48,7 +48,7 @@ class TensorFlowJsGraph:
     def read(self, files: Mapping[str, Path], options: Mapping[str, Any]) -> dict[str, ImportedGraph]:
         """The network of role `model`. Raises ImportFailed."""
         refuse_unknown(options, OPTIONS)
-        models = {key: path for key, path in files.items() if self.sniff(read_head(path), path.stat().st_size)}
+        models = {key: path for key, path in files.items() if self.sniff(head_of(path), path.stat().st_size)}
         if len(models) != 1:
             raise ImportFailed(f"Expected one model.json of a graph model with its shards, received {sorted(files)}.")
         ((key, path),) = models.items()
@@ -63,15 +63,6 @@ class TensorFlowJsGraph:
         found = import_network(network, options)
         labels = _labels(rest, whole)
         return {"model": with_labels(found, labels) if labels else found}
-
-
-def read_head(path: Path) -> bytes:
-    """The first bytes of a file. Raises ImportFailed."""
-    try:
-        with path.open("rb") as file:
-            return file.read(1 << 16)
-    except OSError as error:
-        raise ImportFailed(f"{path.name} cannot be read: {error.strerror}. Check the path and its rights.") from None
 
 
 def _signature(whole: Mapping[str, Any], file: str) -> Signature:

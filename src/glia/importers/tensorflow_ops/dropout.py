@@ -12,7 +12,7 @@ from glia.importers.tensorflow_ops.nodes import Node
 
 _SCALED = {"RealDiv", "Div", "Mul"}
 _PASSES = {"Identity", "Cast", "Add", "AddV2", "Mul", "Sub", "Floor", "GreaterEqual", "Select", "SelectV2"}
-_RANDOM = {"RandomUniform"}
+_RANDOM = {"RandomUniform", "StatelessRandomUniform", "StatelessRandomUniformV2"}
 _MASKS = {"Floor", "Cast", "GreaterEqual"}
 
 

@@ -216,7 +216,8 @@ def sized(entry: Entry, input_size: object, only: bool) -> Entry:
     if shape is None:
         raise ImportFailed(
             f"The file does not say what shape the input {entry.name!r} has. Give the option `input_size`: "
-            f"{{{entry.name!r}: [n, height, width, channels]}}, with -1 where a size is open."
+            f"{{{entry.name!r}: [n, height, width, channels]}}, with -1 where a size is open; "
+            "[] for a lone number."
         )
     return replace(entry, shape=tuple(_named_axis(entry, shape, axis, size) for axis, size in enumerate(shape)))
 

@@ -1,13 +1,24 @@
-"""A list of labels that comes along with a network: a text, one a line."""
+"""What comes along with a network: a list of labels, a text of one a line."""
 
 from __future__ import annotations
 
 from dataclasses import replace
+from pathlib import Path
 
 from glia.core.errors import ImportFailed
 from glia.importers.importer import ImportedGraph
 
+HEAD_BYTES = 1 << 16
 MAX_LABEL_BYTES = 4 << 20
+
+
+def head_of(path: Path) -> bytes:
+    """The first bytes of a file, to tell what it is. Raises ImportFailed."""
+    try:
+        with path.open("rb") as file:
+            return file.read(HEAD_BYTES)
+    except OSError as error:
+        raise ImportFailed(f"{path.name} cannot be read: {error.strerror}. Check the path and its rights.") from None
 
 
 def labels_of(data: bytes) -> list[str]:

@@ -11,10 +11,11 @@ from glia.importers.importer import ImportedGraph
 from glia.importers.sizes import Dims
 from glia.importers.tensorflow_ops import entries
 from glia.importers.tensorflow_ops.call import Value
+from glia.importers.tensorflow_ops.dilation import with_dilations
 from glia.importers.tensorflow_ops.dropout import without_dropout
 from glia.importers.tensorflow_ops.entries import BATCH, Entry
 from glia.importers.tensorflow_ops.nodes import Node, Source
-from glia.importers.tensorflow_ops.numbers import dtype_of
+from glia.importers.tensorflow_ops.numbers import decode, dtype_of
 from glia.importers.tensorflow_ops.walk import Network, Walk
 
 OPTIONS = {"inputs", "outputs", "input_size"}
@@ -22,10 +23,11 @@ OPTIONS = {"inputs", "outputs", "input_size"}
 
 def import_network(network: Network, options: Mapping[str, Any]) -> ImportedGraph:
     """The part of a network that is wanted, as ONNX. `options`: those of `OPTIONS`. Raises ImportFailed."""
-    outputs = _names(options, "outputs") or list(network.signature.outputs)
+    said = [text for text in network.signature.outputs if text.split(":")[0] in network.nodes]  # some say it wrongly
+    outputs = _names(options, "outputs") or said
     ends = [entries.named(text, network.nodes, "an output") for text in outputs] or entries.ends(network.nodes)
     nodes, dropped = without_dropout(network.nodes)
-    network = replace(network, nodes=nodes)
+    network = replace(network, nodes=with_dilations(nodes, lambda source: _integers(network, source)))
     notes = [f"{dropped} dropouts were taken out: nothing is dropped when a network answers."] if dropped else []
     begins = _begins(network, options, ends, notes)
     declared = [entries.sized(entry, options.get("input_size"), len(begins) == 1) for entry in begins]
@@ -38,6 +40,16 @@ def import_network(network: Network, options: Mapping[str, Any]) -> ImportedGrap
         except ImportFailed:
             pass  # it needs the size of its batch
     return _written(network, declared, ends, notes, bool(outputs))
+
+
+def _integers(network: Network, source: Source) -> list[int] | None:
+    """The integers of a constant; None for anything else. Raises ImportFailed for one that is damaged."""
+    node = network.nodes.get(source[0])
+    if node is None or node.op != "Const":
+        return None
+    held = node.attributes.get("value")
+    value = decode(held) if hasattr(held, "tensor_shape") else network.values.get(node.name)
+    return [int(one) for one in value.ravel()] if value is not None and value.dtype.kind in "iu" else None
 
 
 def _names(options: Mapping[str, Any], key: str) -> list[str]:
@@ -125,6 +137,17 @@ def decoded_shape(network: Network, node: Node) -> Dims:
     return (1, frames, int(attributes.get("dct_coefficient_count") or 13) if node.op == "Mfcc" else bins)
 
 
+def _check(walk: Walk, named: bool) -> None:
+    """Raise ImportFailed with all faults; where nobody named the outputs, an earlier one may do."""
+    try:
+        walk.faults.check()
+    except ImportFailed as error:
+        hint = (
+            "" if named else " To leave out what follows a tensor, or what leads to it, name it: `outputs`, `inputs`."
+        )
+        raise ImportFailed(f"{error.message}{hint}") from None
+
+
 def decoders_of(network: Network, begins: Sequence[Entry]) -> dict[str, dict[str, Any]]:
     """The settings of the decoders that were cut off, by their operator: windows and frequencies of a sound."""
     found: dict[str, dict[str, Any]] = {}
@@ -161,7 +184,7 @@ def _written(
     found: list[tuple[Source, Value]] = list(zip(ends, values, strict=True))
     if not named:
         found = [pair for end in ends for pair in walk.all_outputs(end)]
-    walk.faults.check()
+    _check(walk, named)
     outputs = []
     for end, value in found:
         if not isinstance(value, str):

@@ -25,6 +25,7 @@ _BINARY = {
 _SAME = (
     "Identity", "CheckNumerics", "StopGradient", "PreventGradient", "Snapshot", "EnsureShape", "LoopCond",
     "PlaceholderWithDefault", "ReadVariableOp", "DebugIdentity", "DeepCopy",
+    "CheckNumericsV2", "Print",
 )  # fmt: skip
 
 
