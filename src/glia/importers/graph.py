@@ -70,7 +70,7 @@ class GraphWriter:
         kind = helper.np_dtype_to_tensor_dtype(known.dtype or np.dtype(np.float32))
         self._nodes.append(helper.make_node("Identity", [tensor], [name], name=name))
         self._outputs.append(helper.make_tensor_value_info(name, kind, shown))
-        self._tensors[name] = known
+        self._tensors[name] = Known(known.dtype, known.shape)  # no value: the Identity gives it
         return name
 
     def constant(self, hint: str, value: Shaped[np.ndarray, "..."]) -> str:
@@ -113,6 +113,10 @@ class GraphWriter:
         self.layers.append(Layer(name, kind, tuple(node.op_type for node in written), tuple(shape), count))
 
     # -- what is known -------------------------------------------------------------------------------------------------
+
+    def refine(self, tensor: str, shape: Sequence[int | str | None]) -> None:
+        """State the sizes of a tensor, where its importer knows more than inference: those of a computed `Expand`."""
+        self._tensors[tensor].shape = tuple(shape)
 
     def shape(self, tensor: str) -> Dims:
         """Sizes: numbers, names of open dimensions, None where unknown. Raises ImportFailed for an unknown rank."""
@@ -175,11 +179,6 @@ class GraphWriter:
             return tensor
         return self.node("Transpose", [tensor], hint, perm=list(perm))
 
-    def shaped(self, tensor: str, shape: Dims) -> str:
-        """The same tensor, whose sizes the importer knows where inference does not see them."""
-        self._tensors[tensor].shape = shape
-        return tensor
-
     def _is_narrow(self, tensor: str) -> bool:
         return self.dtype(tensor) != np.int64
 
@@ -236,7 +235,12 @@ class GraphWriter:
                 found = onnx.shape_inference.infer_node_outputs(
                     schema, node, types, data, opset_imports=_OPSETS, ir_version=IR_VERSION
                 )
-            except (onnx.shape_inference.InferenceError, RuntimeError, ValueError) as error:
+            except (
+                onnx.shape_inference.InferenceError,
+                onnx.checker.ValidationError,
+                RuntimeError,
+                ValueError,
+            ) as error:
                 shapes = ", ".join(str(list(self._tensors[name].shape or ("?",))) for name in filter(None, node.input))
                 raise ImportFailed(f"{node.op_type} does not take inputs of {shapes}: {error}") from None
         outputs = [_known(found.get(name)) for name in node.output]
@@ -268,7 +272,8 @@ class GraphWriter:
         )
         try:
             evaluator = ReferenceEvaluator(helper.make_model(graph, opset_imports=_OPSETS, ir_version=IR_VERSION))
-            values = evaluator.run(None, feeds)
+            with np.errstate(all="ignore"):  # what is not finite is so at run time too
+                values = evaluator.run(None, feeds)
         except Exception:  # noqa: BLE001  the reference lacks it, or refuses it: the runtime will see
             return False
         for name, value in zip(node.output, values, strict=True):

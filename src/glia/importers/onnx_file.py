@@ -26,12 +26,17 @@ DOMAINS = ("", "ai.onnx", "ai.onnx.ml")
 HALVES = (TensorProto.FLOAT16, TensorProto.BFLOAT16)
 BATCH = "n"
 PROBE = 1009  # a prime that no network has as a size
-REASONS = (  # the last two: names that are no UTF-8, arrays whose size and shape differ
+REASONS = (  # ValueError and TypeError: names that are no UTF-8, arrays whose size and shape differ; KeyError: no type
     onnx.checker.ValidationError,
     onnx.shape_inference.InferenceError,
     onnx.version_converter.ConvertError,
     ValueError,
     TypeError,
+    LookupError,
+    ArithmeticError,
+    AttributeError,
+    MemoryError,
+    RecursionError,
 )
 
 

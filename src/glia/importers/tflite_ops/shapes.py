@@ -420,7 +420,7 @@ def resize(net: Network, op: Operator) -> None:
         shape = net.node("Concat", [_batch_and_channels(net, data), net.cast(net.last(op, 1), np.int64)], axis=0)
     made = net.node("Resize", [data, "", "", shape], **attributes)
     if len(known) == 4:
-        net.graph.shaped(made, (*net.graph.shape(data)[:2], *known[2:]))
+        net.graph.refine(made, (*net.graph.shape(data)[:2], *known[2:]))
     net.give(op, net.layout.promise(made))
 
 
@@ -468,7 +468,7 @@ def space_to_batch(net: Network, op: Operator) -> None:
     shape = [-1, *(size // block for size, block in zip(sizes, blocks, strict=False)), *tail]
     made = net.graph.reshape(net.graph.transpose(split_up, perm, net.hint), shape, net.hint)
     if isinstance(batch := net.graph.shape(tensor)[0], str):
-        net.graph.shaped(made, (f"{batch}*{prod(blocks)}", *net.graph.shape(made)[1:]))
+        net.graph.refine(made, (f"{batch}*{prod(blocks)}", *net.graph.shape(made)[1:]))
     net.give(op, made)
 
 
@@ -485,7 +485,7 @@ def batch_to_space(net: Network, op: Operator) -> None:
     joined = [-1, *(size * block for size, block in zip(sizes, blocks, strict=False)), *sizes[count:]]
     made = net.graph.reshape(net.graph.transpose(split_up, perm, net.hint), joined, net.hint)
     if isinstance(batch := net.graph.shape(tensor)[0], str) and batch.endswith(f"*{prod(blocks)}"):
-        net.graph.shaped(made, (batch.removesuffix(f"*{prod(blocks)}"), *net.graph.shape(made)[1:]))
+        net.graph.refine(made, (batch.removesuffix(f"*{prod(blocks)}"), *net.graph.shape(made)[1:]))
     starts = [crops[2 * axis] for axis in range(count)]
     ends = [joined[1 + axis] - crops[2 * axis + 1] for axis in range(count)]
     if any(crops):
