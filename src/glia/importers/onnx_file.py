@@ -1,7 +1,8 @@
 """ONNX files: read, brought to float32 and a present opset, and, if asked, opened to batches.
 
 Every opset is read: of those before 7 each node is written anew, as for the experimental operators of the first years.
-What is refused: weights in other files, operators of other domains than ONNX's own, functions.
+Functions are put in the place of their calls. What is refused: weights in other files, operators of other domains
+than ONNX's own.
 """
 
 from __future__ import annotations
@@ -17,6 +18,7 @@ from onnx import TensorProto, numpy_helper
 
 from glia.core.errors import ImportFailed
 from glia.importers.importer import IR_VERSION, OPSET, ImportedGraph, Layer, only_file, read_limited, refuse_unknown
+from glia.importers.onnx_functions import inlined
 from glia.importers.onnx_legacy import OLDEST_CONVERTED, expanded, upgraded, version_of
 from glia.importers.onnx_legacy import RULES as LEGACY
 
@@ -102,6 +104,8 @@ def _parse(data: bytes) -> onnx.ModelProto:
         ) from None
     if (version := version_of(model)) < 1:
         raise ImportFailed(f"Expected opset 1 or newer of ONNX's own operators, received {version}. Export it again.")
+    if model.functions:
+        model = inlined(model, DOMAINS)
     old = version < OLDEST_CONVERTED
     if version >= OLDEST_CONVERTED:
         expanded(model)
@@ -115,8 +119,6 @@ def _parse(data: bytes) -> onnx.ModelProto:
                     f"The tensor {tensor.name!r} lies in another file, expected all weights inside. "
                     "Save with onnx.save(model, path, save_as_external_data=False)."
                 )
-    if model.functions:
-        raise ImportFailed("The model defines functions, expected none. Inline them with onnx.inliner.")
     return model
 
 
