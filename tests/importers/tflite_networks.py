@@ -310,7 +310,7 @@ def _lstm(w, rng, inputs: int, cells: int, x: int, outs: int = 0, coupled: bool 
     norms = more.pop("norms", None)
     tail = [w.constant(np.abs(_weights(rng, cells)) + 0.5) for _ in range(4)] if norms else []
     places = [x, *gates, *again, *looks, *bias, *project, *states, *tail]
-    return w.op("UNIDIRECTIONAL_SEQUENCE_LSTM", places, activation=TANH, **more)
+    return w.op(more.pop("kind", "UNIDIRECTIONAL_SEQUENCE_LSTM"), places, activation=TANH, **more)
 
 
 @network
@@ -361,6 +361,25 @@ def rnn_over_a_sequence(w, rng):
     parts = [w.constant(_weights(rng, 4, 3)), w.constant(_weights(rng, 4, 4)), w.constant(_weights(rng, 4))]
     state = w.tensor((1, 4), variable=True)
     return [w.op("UNIDIRECTIONAL_SEQUENCE_RNN", [x, *parts, state], activation=TANH)]
+
+
+@network
+def rnn_both_ways(w, rng):
+    x, sides = w.input((1, 5, 3)), []
+    for _ in range(2):
+        sides += [w.constant(_weights(rng, 4, 3)), w.constant(_weights(rng, 4, 4)), w.constant(_weights(rng, 4))]
+        sides.append(w.tensor((1, 4), variable=True))
+    return w.op("BIDIRECTIONAL_SEQUENCE_RNN", [x, *sides, -1, -1, -1], 2, activation=RELU)
+
+
+@network
+def cells_that_keep_a_state(w, rng):
+    x = w.input((1, 3))
+    parts = [w.constant(_weights(rng, 4, 3)), w.constant(_weights(rng, 4, 4)), w.constant(_weights(rng, 4))]
+    plain = w.op("RNN", [x, *parts, w.tensor((1, 4), variable=True)], activation=TANH)
+    times = [w.constant(_weights(rng, 4, 3)), w.constant(_weights(rng, 4, 5)), w.constant(_weights(rng, 2))]
+    filtered = w.op("SVDF", [x, *times, w.tensor((1, 20), variable=True)], rank=2, activation=RELU)
+    return [plain, filtered, _lstm(w, rng, 3, 4, x, outs=2, cell_clip=0.4, peep=True, kind="LSTM")]
 
 
 @network
