@@ -32,7 +32,7 @@ HASHES = dict(zip(NETWORKS, LAYERS["sha256"], strict=True))
 STEPS = {"quantised_convolutions": 1, "quantised_arithmetic": 1, "quantised_at_the_border_of_floats": 1}
 STEPS |= {"quantised_to_16_bits": 6, "weights_of_bytes_data_of_floats": 1}
 """Networks that round, and how many steps of a quantised output may differ: of ties."""
-ONE_ITEM = {"detection", "shapes", "slices", "fills"}
+ONE_ITEM = {"detection", "shapes", "slices", "fills", "running_sums_of_items", "items_times_items"}
 
 
 @pytest.fixture

@@ -214,6 +214,30 @@ def shapes(w, rng):
 
 
 @network
+def running_sums_of_items(w, rng):
+    return [w.op("CUMSUM", [w.input((1, 4)), w.constant(np.int32(0))])]
+
+
+@network
+def items_times_items(w, rng):
+    x = w.input((1, 4))
+    return [w.op("FULLY_CONNECTED", [x, w.op("TANH", [x], [w.tensor((1, 4))]), -1])]
+
+
+@network
+def rows_of_items(w, rng):
+    x = w.input((1, 4, 6))
+    rows = w.op("RESHAPE", [x, w.constant([4, 6])], [w.tensor((4, 6))])
+    made = [w.tensor((4, 8)), w.tensor((1, 4, 2, 4)), w.tensor((1, 2, 4, 4)), w.tensor((2, 16)), w.tensor((1, 32))]
+    w.op("FULLY_CONNECTED", [rows, w.constant(_weights(rng, 8, 6)), -1], [made[0]])
+    w.op("RESHAPE", [made[0], w.constant([1, 4, 2, 4])], [made[1]])
+    w.op("TRANSPOSE", [made[1], w.constant([0, 2, 1, 3])], [made[2]])
+    w.op("RESHAPE", [made[2], w.constant([2, 16])], [made[3]])
+    w.op("RESHAPE", [w.op("TANH", [made[3]], [w.tensor((2, 16))]), w.constant([-1, 32])], [made[4]])
+    return [made[2], made[4]]
+
+
+@network
 def slices(w, rng):
     x = _conv(w, rng, w.input((1, 6, 7, 3)), 3, 3)
 
