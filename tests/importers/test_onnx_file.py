@@ -14,6 +14,7 @@ from onnx import TensorProto, helper, numpy_helper
 from glia.core.errors import ImportFailed
 from glia.importers.importer import ImportedGraph
 from glia.importers.onnx_file import OnnxFile
+from glia.importers.onnx_metadata import known_of, told_by
 from house import SHARED
 
 WEIGHTS = np.random.default_rng(0).normal(0, 0.3, (4, 2, 3, 3)).astype(np.float16)
@@ -176,6 +177,24 @@ def test_damaged_files_fail_the_import(read):
             read(bytes(changed))
         except ImportFailed:
             continue
+
+
+def test_what_the_file_says_is_known(read):
+    model = network()
+    del model.graph.input[0].type.tensor_type.shape.dim[:]
+    for size in (1, 3, 32, 48):
+        model.graph.input[0].type.tensor_type.shape.dim.add(dim_value=size)
+    assert known_of(model) == {"size": (32, 48)}
+    names = """{0: 'cat', 1: "dog's", 2: ''}"""
+    told = {"Image.BitmapPixelFormat": "Bgr8", "names": names, "license": "MIT", "author": "x\0"}
+    for key, value in told.items():
+        model.metadata_props.add(key=key, value=value)
+    assert known_of(model) == {"size": (32, 48), "colour": "bgr", "labels": ("cat", "dog's", "")}
+    assert told_by(model) == ["license: MIT"]
+    for text in ("{}", "{1: 'a'}", "{0: 'a' 1: 'b'}", "{0: __import__('os')}", "[0]", "{0: 'a\\'}", "x" * 2_000_000):
+        model.metadata_props[1].value = text
+        assert "labels" not in known_of(model)
+    assert read(network()).known == {}
 
 
 def function(name: str, *nodes: onnx.NodeProto) -> onnx.FunctionProto:

@@ -21,6 +21,7 @@ from glia.importers.importer import IR_VERSION, OPSET, ImportedGraph, Layer, onl
 from glia.importers.onnx_functions import inlined
 from glia.importers.onnx_legacy import OLDEST_CONVERTED, expanded, upgraded, version_of
 from glia.importers.onnx_legacy import RULES as LEGACY
+from glia.importers.onnx_metadata import known_of, told_by
 
 MAX_FILE_BYTES = 2**31 - 1  # protobuf's own limit
 MAX_GRAPH_DEPTH = 20
@@ -277,6 +278,7 @@ class OnnxFile:
         try:
             model = _parse(data)
             version, layers = version_of(model), tuple[Layer, ...]()
+            known, told = known_of(model), told_by(model)
             half = version < OLDEST_CONVERTED and _to_float32(model)
             if version < OLDEST_CONVERTED:
                 model, layers = upgraded(model, path.name)
@@ -297,7 +299,7 @@ class OnnxFile:
         outputs = _names(
             [value.name for value in model.graph.output], options.get("outputs"), "outputs", all_needed=False
         )
-        return {"model": ImportedGraph(model, inputs, outputs, tuple(notes), layers)}
+        return {"model": ImportedGraph(model, inputs, outputs, tuple(notes + told), layers, known)}
 
 
 IMPORTER = OnnxFile()
