@@ -43,6 +43,9 @@ format: env      ## let ruff rewrite
 lock: env        ## resolve the newest versions into requirements.lock
 	$(BIN)/python tools/lock.py
 
+fuzz: env        ## damaged networks to every importer, ten minutes a format (MINUTES=...)
+	$(BIN)/python tools/fuzz.py --minutes $(or $(MINUTES),10)
+
 bench: env       ## Glia, the machine's limit, the peers; about 25 minutes on a quiet machine
 	$(BIN)/python -m benchmarks.bench
 
