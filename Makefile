@@ -46,7 +46,7 @@ lock: env        ## resolve the newest versions into requirements.lock
 fuzz: env        ## damaged networks to every importer, ten minutes a format (MINUTES=...)
 	$(BIN)/python tools/fuzz.py --minutes $(or $(MINUTES),10)
 
-bench: env       ## Glia, the machine's limit, the peers; about 25 minutes on a quiet machine
+bench: env       ## Glia, the machine's limit, the peers; about an hour on a quiet machine
 	$(BIN)/python -m benchmarks.bench
 
 bench-quick: env ## two minutes of it, not kept

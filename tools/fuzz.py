@@ -27,10 +27,9 @@ ROOT = Path(__file__).parent.parent
 sys.path[:0] = [str(ROOT / "tests"), str(ROOT / "src")]
 
 from foreign.case import Case, all_cases  # noqa: E402
-from importers.mutate import mutations  # noqa: E402
-
 from glia.core.errors import ImportFailed  # noqa: E402
 from glia.importers.sniff import importers  # noqa: E402
+from importers.mutate import mutations  # noqa: E402
 
 KEPT = ROOT / "build/fuzz"
 MOST_BYTES, MOST_S, LARGEST, NETWORKS = 2 << 30, 5, 5 << 20, 12
