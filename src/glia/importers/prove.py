@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -19,8 +20,10 @@ from glia.runtime.sessions import open_session
 
 PROBES = 2
 TOLERANCE = 1e-4
-OPEN_PX = 64
-"""Sizes that a graph leaves open are probed at this one [px]; the first axis, the batch, at 1."""
+OPEN_PX = (32, 64, 128, 224)
+"""Sizes that a graph leaves open are probed at the first of these that it takes [px]; the batch at 1."""
+SLOW_S = 1.0
+"""A network whose probe takes longer is probed once."""
 
 
 def prove(graph: ImportedGraph, path: Path, format: str, files: Mapping[str, Path]) -> Parity:
@@ -34,16 +37,12 @@ def prove(graph: ImportedGraph, path: Path, format: str, files: Mapping[str, Pat
         raise ImportFailed(
             f"The runtime refuses the graph: {error.message}. This is a fault of the importer."
         ) from error
-    random = np.random.default_rng(0)
-    probes = [{spec.name: _array(spec, random) for spec in session.inputs} for _ in range(PROBES)]
-    answers = [_run(session, probe) for probe in probes]
+    probes, answers = _probed(session)
     reader = second_reader(format, files) if len(session.inputs) == 1 else None
-    if reader is None:
-        return Parity(oracle="none", probes=PROBES)
-    expected = _read(reader, probes, answers)
-    if expected is None:
-        return Parity(oracle="none", probes=PROBES)
-    number = iter(range(PROBES))
+    expected = _read(reader, probes, answers) if reader is not None else None
+    if reader is None or expected is None:
+        return Parity(oracle="none", probes=len(probes))
+    number = iter(range(len(probes)))
     found = compare(lambda _: expected[next(number)], session.run, probes, TOLERANCE, reader.name)
     return Parity(
         oracle=found.oracle,
@@ -54,8 +53,31 @@ def prove(graph: ImportedGraph, path: Path, format: str, files: Mapping[str, Pat
     )
 
 
-def _array(spec: TensorSpec, random: np.random.Generator) -> Shaped[np.ndarray, "..."]:
-    sizes = [size or (1 if axis == 0 else OPEN_PX) for axis, size in enumerate(spec.shape)]
+def _probed(session: Session) -> tuple[list[Tensors], list[Tensors]]:
+    """Seeded probes, and what the graph gives for them. Raises ImportFailed where it takes none of the sizes."""
+    random, probes, answers = np.random.default_rng(0), list[Tensors](), list[Tensors]()
+    sizes = list(OPEN_PX)
+    while len(probes) < PROBES:
+        probe, begun = {spec.name: _array(spec, random, sizes[0]) for spec in session.inputs}, time.perf_counter()
+        try:
+            answers.append(_run(session, probe))
+        except _Refused as error:
+            if len(sizes) == 1 or all(size is not None for spec in session.inputs for size in spec.shape[1:]):
+                raise ImportFailed(f"The graph does not run: {error}") from error
+            del sizes[0]
+            continue
+        probes.append(probe)
+        if time.perf_counter() - begun > SLOW_S:
+            break
+    return probes, answers
+
+
+class _Refused(Exception):
+    """The runtime does not run a probe: another size may do."""
+
+
+def _array(spec: TensorSpec, random: np.random.Generator, px: int) -> Shaped[np.ndarray, "..."]:
+    sizes = [size or (1 if axis == 0 else px) for axis, size in enumerate(spec.shape)]
     if spec.dtype.startswith("float"):
         return random.standard_normal(sizes).astype(spec.dtype)
     return random.integers(0, 2 if spec.dtype == "bool" else 100, sizes).astype(spec.dtype)
@@ -65,7 +87,7 @@ def _run(session: Session, probe: Tensors) -> Tensors:
     try:
         answer = session.run(probe)
     except Exception as error:
-        raise ImportFailed(f"The graph does not run: {str(error)[:300]}") from error
+        raise _Refused(str(error)[:300]) from error
     for name, value in answer.items():
         if value.dtype.kind == "f" and not np.isfinite(value).all():
             raise ImportFailed(f"{name} holds infinities or NaN for an ordinary input. The weights are damaged.")

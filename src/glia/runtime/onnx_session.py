@@ -56,6 +56,8 @@ class OnnxSession:
         options.log_severity_level = 3
         options.enable_mem_pattern = False  # it keeps a plan of memory for every shape ever seen
         options.add_session_config_entry("session.intra_op.allow_spinning", "0")
+        # Without VNNI, products of unsigned and signed bytes saturate when they are added up: signed ones do not.
+        options.add_session_config_entry("session.x64quantprecision", "1")
         try:
             self._session = ort.InferenceSession(
                 str(path), options, providers=_PROVIDERS[device], disabled_optimizers=FORBIDDEN
