@@ -70,6 +70,9 @@ for activation in ACTIVATIONS.split():
     chain(f"activation_{activation}", (3, 4, 5), lambda a=activation: layers.Activation(a))
 for merge in ("sum", "ave", "mul"):
     chain(f"both_{merge}", (5, 3), lambda m=merge: layers.Bidirectional(layers.LSTM(4), merge_mode=m))
+for rows in (False, True):
+    settings = {"return_sequences": rows, "padding": "same" if rows else "valid", "go_backwards": rows}
+    chain(f"films_{rows}", (4, 6, 7, 2), lambda s=settings: layers.ConvLSTM2D(3, 3, **s))
 chain("causal", (9, 3), lambda: layers.Conv1D(4, 3, padding="causal", dilation_rate=2))
 chain("holes", (9, 10, 4), lambda: layers.Conv2D(6, 3, dilation_rate=2, groups=2, padding="same"))
 chain("larger", (5, 6, 3), lambda: layers.UpSampling2D(2, interpolation="bilinear"))

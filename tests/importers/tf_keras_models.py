@@ -41,6 +41,13 @@ def rows():
 
 
 @model
+def films():
+    x = keras.Input((4, 6, 7, 2))
+    y = layers.ConvLSTM2D(3, 3, padding="same", return_sequences=True)(x)
+    return keras.Model(x, layers.ConvLSTM2D(2, 3, strides=2)(y))
+
+
+@model
 def slopes():
     x = keras.Input((6,))
     y = layers.ThresholdedReLU(0.3)(layers.ELU(0.7)(layers.LeakyReLU()(x)))

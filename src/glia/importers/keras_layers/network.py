@@ -17,6 +17,7 @@ from glia.importers.importer import ImportedGraph
 from glia.importers.keras_layers import (
     activations,
     attention,
+    conv_recurrent,
     convolution,
     core,
     merging,
@@ -33,6 +34,7 @@ from glia.importers.layout import Layout
 RULES: Mapping[str, Rule] = {
     **activations.RULES,
     **attention.RULES,
+    **conv_recurrent.RULES,
     **convolution.RULES,
     **core.RULES,
     **merging.RULES,

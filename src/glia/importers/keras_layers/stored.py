@@ -126,7 +126,7 @@ def counts(spec: Spec) -> tuple[int, int]:
         trained = PLAIN[spec.kind]
     elif spec.kind in {"LSTM", "GRU", "SimpleRNN", "ConvLSTM2D"}:
         old = "inner_init" in config and config.get("consume_less") != "gpu"
-        trained = 3 * GATES.get(spec.kind, 1) if old else 2 + bias
+        trained = 3 * GATES.get(spec.kind, 1) if old and spec.kind in GATES else 2 + bias
     elif spec.kind in {"CuDNNLSTM", "CuDNNGRU"}:
         trained = 3
     elif spec.kind in {"BatchNormalization", "LayerNormalization", "GroupNormalization"}:
@@ -267,6 +267,7 @@ PARTS = {
     "LSTM": ("cell",),
     "GRU": ("cell",),
     "SimpleRNN": ("cell",),
+    "ConvLSTM2D": ("cell",),
     "MultiHeadAttention": ("query_dense", "key_dense", "value_dense", "output_dense"),
 }
 
