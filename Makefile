@@ -43,7 +43,10 @@ format: env      ## let ruff rewrite
 lock: env        ## resolve the newest versions into requirements.lock
 	$(BIN)/python tools/lock.py
 
-bench: env       ## Glia, the machine's limit, the peers; about 25 minutes on a quiet machine
+fuzz: env        ## damaged networks to every importer, ten minutes a format (MINUTES=...)
+	$(BIN)/python tools/fuzz.py --minutes $(or $(MINUTES),10)
+
+bench: env       ## Glia, the machine's limit, the peers; about an hour on a quiet machine
 	$(BIN)/python -m benchmarks.bench
 
 bench-quick: env ## two minutes of it, not kept

@@ -13,6 +13,7 @@ ROOT = Path(__file__).parent.parent
 sys.path.insert(0, str(ROOT / "tests"))
 
 from foreign.case import Outcome, all_cases, run_case  # noqa: E402
+from glia.store.catalog import catalog  # noqa: E402
 
 TARGET = ROOT / "docs/formats.md"
 HEAD = """# Formats
@@ -49,12 +50,22 @@ def summary(by_format: dict[str, list[Outcome]]) -> list[str]:
     return rows
 
 
+def networks_of_the_catalog() -> list[str]:
+    """Every network that can be fetched, with the parity on its card."""
+    rows = ["| network | format | compared with | max abs | tolerance |", "|---|---|---|---|---|"]
+    for entry in catalog().values():
+        parity = entry.parity
+        figures = [f"{value:.1e}" if value is not None else "" for value in (parity.max_abs, parity.tolerance)]
+        rows.append(f"| {entry.name} | {entry.format} | {parity.oracle} | {figures[0]} | {figures[1]} |")
+    return rows
+
+
 def document() -> str:
     """The whole page."""
     by_format: dict[str, list[Outcome]] = defaultdict(list)
     for case in all_cases():
         by_format[case.format].append(run_case(case))
-    lines = summary(by_format)
+    lines = [*summary(by_format), "", "## The catalog", "", *networks_of_the_catalog()]
     for format, outcomes in sorted(by_format.items()):
         lines += ["", f"## {format}", "", *table(outcomes)]
     return HEAD + "\n".join(lines) + "\n"

@@ -21,6 +21,7 @@ RECORDS = Path(__file__).parent / "fixtures" / "keras.zip"
 RECORDED = (
     "picture", "first", "squeeze", "separable", "turned", "rows", "steps", "volume", "activations", "norms", "states",
     "ways", "masked", "masked_rows", "joins", "shared", "nested", "spread", "heads", "operations", "open",
+    "sights",
 )  # fmt: skip
 
 
@@ -238,6 +239,14 @@ def heads():
     y = layers.LayerNormalization()(layers.Add()([x, layers.MultiHeadAttention(2, 4)(x, x)]))
     y = layers.Attention()([y, x])
     return keras.Model(x, layers.EinsumDense("abc,cd->abd", output_shape=(None, 5), bias_axes="d")(y))
+
+
+@model
+def sights():
+    x = keras.Input((5, 8))
+    y = layers.MultiHeadAttention(2, 4, use_bias=False)(x, x, use_causal_mask=True)
+    y = layers.Attention(use_scale=True)([y, x], use_causal_mask=True)
+    return keras.Model(x, layers.RMSNormalization()(layers.AdditiveAttention()([y, x])))
 
 
 @model

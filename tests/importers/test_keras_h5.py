@@ -13,14 +13,16 @@ import h5py
 import numpy as np
 import onnx
 import pytest
+from PIL import Image
 
 from foreign.case import run_case, run_graph
-from foreign.keras_h5 import cases
+from foreign.keras_h5 import INTEROP, WEIGHTS, cases
 from glia.core.errors import ImportFailed
 from glia.importers.importer import ImportedGraph
 from glia.importers.keras_h5 import IMPORTER
 from glia.importers.keras_layers.hdf5 import read_hdf5
 from glia.importers.parity import compare
+from house import SHARED
 from importers.keras_numpy import Model, arrays_of, config_of, slide
 from importers.mutate import mutations
 
@@ -372,3 +374,40 @@ def test_only_hdf5_is_sniffed():
 def test_published_networks_give_the_recorded_numbers(case):
     outcome = run_case(case)
     assert outcome.right, outcome.words
+
+
+def pictures(name: str, count: int) -> tuple[list[np.ndarray], Mapping[str, np.ndarray]]:
+    """Every so many-th picture of a data set as RGB, and its columns at the same places."""
+    path = SHARED / "data" / name / "test.npz"
+    if not path.exists():
+        pytest.skip("the pictures are not on this machine")
+    held = np.load(path)
+    chosen = np.linspace(0, len(held["offsets"]) - 2, count).astype(int)
+    raw, bounds = held["data"].tobytes(), held["offsets"]
+    found = [Image.open(io.BytesIO(raw[bounds[at] : bounds[at + 1]])).convert("RGB") for at in chosen]
+    columns = {key: held[key][chosen] for key in held.files if key not in ("data", "offsets")}
+    return [np.asarray(picture) for picture in found], columns
+
+
+def test_resnet8_knows_what_it_was_trained_on():
+    path = INTEROP / "mlperf-tiny-resnet8-cifar10" / "pretrainedResnet.h5"
+    if not path.exists():
+        pytest.skip("the network is not on this machine")
+    shown, columns = pictures("cifar10", 300)
+    scores = result(read(path), np.stack(shown).astype(np.float32))
+    assert (scores.argmax(1) == columns["label"]).mean() > 0.7  # 0.85 on pictures that were not compressed
+
+
+def test_ssr_net_tells_ages_of_faces_with_a_margin():
+    path = WEIGHTS / "wiki.h5"
+    if not path.exists():
+        pytest.skip("the network is not on this machine")
+    shown, columns = pictures("faces-age-utk", 120)
+    faces = []
+    for face in shown:
+        margin = face.shape[0] * 2 // 5
+        wide = np.pad(face, ((margin, margin), (margin, margin), (0, 0)), mode="edge")
+        small = Image.fromarray(wide).resize((64, 64), Image.Resampling.BILINEAR)
+        faces.append(np.asarray(small, np.float32)[:, :, ::-1])
+    ages = result(read(path, architecture="ssr-net"), np.stack(faces))[:, 0]
+    assert np.corrcoef(ages, columns["age"])[0, 1] > 0.7

@@ -36,7 +36,7 @@ def named(layer: str, values: list[np.ndarray]) -> list[tuple[str, np.ndarray]]:
 
 
 def graph_of(network: Network, weights: Weights) -> ImportedGraph:
-    return build(network, weights, Origin("2.3.1", "tensorflow").scope, "net", None)
+    return build(network, weights, Origin("2.3.1", "tensorflow").scope, "net", {})
 
 
 def result(graph: ImportedGraph, *inputs: np.ndarray) -> np.ndarray:

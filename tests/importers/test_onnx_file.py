@@ -14,6 +14,7 @@ from onnx import TensorProto, helper, numpy_helper
 from glia.core.errors import ImportFailed
 from glia.importers.importer import ImportedGraph
 from glia.importers.onnx_file import OnnxFile
+from glia.importers.onnx_metadata import known_of, told_by
 from house import SHARED
 
 WEIGHTS = np.random.default_rng(0).normal(0, 0.3, (4, 2, 3, 3)).astype(np.float16)
@@ -146,11 +147,7 @@ def test_operators_that_are_not_onnx_are_refused_by_name(read):
             read(model)
 
 
-def test_functions_models_without_opset_and_deep_graphs_are_refused(read):
-    model = network()
-    model.functions.add(name="f", domain="")
-    with pytest.raises(ImportFailed, match="functions"):
-        read(model)
+def test_models_without_opset_and_deep_graphs_are_refused(read):
     model = network()
     model.opset_import[0].domain = "ai.onnx.ml"
     with pytest.raises(ImportFailed, match="opset 1 or newer"):
@@ -180,6 +177,66 @@ def test_damaged_files_fail_the_import(read):
             read(bytes(changed))
         except ImportFailed:
             continue
+
+
+def test_what_the_file_says_is_known(read):
+    model = network()
+    del model.graph.input[0].type.tensor_type.shape.dim[:]
+    for size in (1, 3, 32, 48):
+        model.graph.input[0].type.tensor_type.shape.dim.add(dim_value=size)
+    assert known_of(model) == {"size": (32, 48)}
+    names = """{0: 'cat', 1: "dog's", 2: ''}"""
+    told = {"Image.BitmapPixelFormat": "Bgr8", "names": names, "license": "MIT", "author": "x\0"}
+    for key, value in told.items():
+        model.metadata_props.add(key=key, value=value)
+    assert known_of(model) == {"size": (32, 48), "colour": "bgr", "labels": ("cat", "dog's", "")}
+    assert told_by(model) == ["license: MIT"]
+    for text in ("{}", "{1: 'a'}", "{0: 'a' 1: 'b'}", "{0: __import__('os')}", "[0]", "{0: 'a\\'}", "x" * 2_000_000):
+        model.metadata_props[1].value = text
+        assert "labels" not in known_of(model)
+    assert read(network()).known == {}
+
+
+def function(name: str, *nodes: onnx.NodeProto) -> onnx.FunctionProto:
+    opsets = [helper.make_opsetid("", 17), helper.make_opsetid("own", 1)]
+    return helper.make_function("own", name, ["a"], ["b"], nodes, opsets)
+
+
+def calling(functions: list[onnx.FunctionProto], name: str) -> onnx.ModelProto:
+    ends = [helper.make_tensor_value_info(end, TensorProto.FLOAT, ["n", 3]) for end in "xy"]
+    graph = helper.make_graph([helper.make_node(name, ["x"], ["y"], domain="own")], "calls", ends[:1], ends[1:])
+    opsets = [helper.make_opsetid("", 17), helper.make_opsetid("own", 1)]
+    return helper.make_model(graph, functions=functions, opset_imports=opsets, ir_version=8)
+
+
+def test_functions_are_put_in_the_place_of_their_calls(read):
+    twice = function("Twice", helper.make_node("Add", ["a", "a"], ["b"]))
+    calls = [
+        helper.make_node("Twice", ["a"], ["c"], domain="own"),
+        helper.make_node("Twice", ["c"], ["b"], domain="own"),
+    ]
+    graph = read(calling([twice, function("Four", *calls)], "Four"))
+    x = np.ones((2, 3), np.float32)
+    np.testing.assert_array_equal(session(graph.model).run(None, {"x": x})[0], 4 * x)
+    assert not graph.model.functions
+    assert [entry.domain for entry in graph.model.opset_import] == [""]
+
+
+def test_functions_without_end_or_bounds_are_refused(read):
+    first = function("First", helper.make_node("Second", ["a"], ["b"], domain="own"))
+    second = function("Second", helper.make_node("First", ["a"], ["b"], domain="own"))
+    with pytest.raises(ImportFailed, match="calls itself"):
+        read(calling([first, second], "First"))
+    doubling = [function("F0", helper.make_node("Add", ["a", "a"], ["b"]))]
+    for level in range(1, 40):
+        calls = [helper.make_node(f"F{level - 1}", [start], [end], domain="own") for start, end in ("ac", "cb")]
+        doubling.append(function(f"F{level}", *calls))
+    with pytest.raises(ImportFailed, match="nodes, at most"):
+        read(calling(doubling, "F39"))
+    with pytest.raises(ImportFailed, match="one name"):
+        read(calling([doubling[0], doubling[0]], "F0"))
+    with pytest.raises(ImportFailed, match=r"own\.Gone"):
+        read(calling(doubling[:1], "Gone"))
 
 
 PUBLISHED = {

@@ -193,6 +193,12 @@ def test_all_that_has_no_rule_is_told_at_once(read):
         read(model_of([*loop, *one("BatchNormalization", "x x x x x", "z", spatial=0)], 5))
 
 
+def test_an_axis_out_of_all_bounds_is_refused_at_once(read):
+    for axis in (-(2**31), 2**31, 4, -5):
+        with pytest.raises(ImportFailed, match="does not fit"):
+            read(model_of(one("Add", "x b", broadcast=1, axis=axis), 6, b=PER_CHANNEL.astype(np.float32)))
+
+
 def test_damaged_old_models_are_refused_or_read(read):
     nodes = CASES["BatchNormalization"][0]
     weights = {"g": GAMMA, "b": BETA, "m": MEAN, "v": VARIANCE}

@@ -23,7 +23,7 @@ from glia.importers.tflite_ops import RULES
 from glia.importers.tflite_ops.model import read_model
 from glia.importers.tflite_ops.network import clean
 from importers.mutate import mutations
-from importers.tflite_networks import NETWORKS, VALID, file_of, inputs_of
+from importers.tflite_networks import NETWORKS, SAME, VALID, file_of, inputs_of
 from importers.tflite_probes import pictured
 from importers.tflite_writer import Writer
 
@@ -32,7 +32,7 @@ HASHES = dict(zip(NETWORKS, LAYERS["sha256"], strict=True))
 STEPS = {"quantised_convolutions": 1, "quantised_arithmetic": 1, "quantised_at_the_border_of_floats": 1}
 STEPS |= {"quantised_to_16_bits": 6, "weights_of_bytes_data_of_floats": 1}
 """Networks that round, and how many steps of a quantised output may differ: of ties."""
-ONE_ITEM = {"detection", "shapes", "slices", "fills"}
+ONE_ITEM = {"detection", "shapes", "slices", "fills", "running_sums_of_items", "items_times_items"}
 
 
 @pytest.fixture
@@ -47,11 +47,16 @@ def read(tmp_path: Path):
 def session(graph: ImportedGraph) -> onnxruntime.InferenceSession:
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads, options.log_severity_level = 1, 4
+    options.add_session_config_entry("session.x64quantprecision", "1")  # no sums of 16 bits on older processors
     return onnxruntime.InferenceSession(graph.model.SerializeToString(), options, providers=["CPUExecutionProvider"])
 
 
 def run(graph: ImportedGraph, feed: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
     network = session(graph)
+    (count,) = {len(value) for value in feed.values() if value.ndim} or {1}
+    for value in network.get_inputs():
+        if value.name.startswith("state_") and value.name not in feed:
+            feed = feed | {value.name: np.zeros([count, *value.shape[1:]], np.float32)}
     names = [output.name for output in network.get_outputs()]
     return dict(zip(names, network.run(names, feed), strict=True))
 
@@ -64,7 +69,7 @@ def test_layers_give_what_litert_gave(read, name: str):
     empty = {"sha256": HASHES[name]} | {f"{probe}:{place}": np.zeros(0) for probe in range(1) for place in range(99)}
     for feed, outs in probes_of(data, name, empty, inputs_of):
         given = run(graph, feed)
-        assert len(given) == len(found.outputs)
+        assert len(given) == len(found.outputs) + len([name for name in graph.inputs if name.startswith("state_")])
         for tensor, _ in outs:
             value = np.asarray(given[clean(tensor.name)], np.float64)
             expected = LAYERS[name][at : at + value.size].astype(np.float64)
@@ -177,6 +182,26 @@ def test_options_end_the_network_and_change_its_size(read):
     for wrong in ({"outputs": ["x"]}, {"outputs": []}, {"input_size": [1]}, {"input_size": "1"}, {"size": 3}):
         with pytest.raises(ImportFailed, match="option"):
             read(data, **wrong)
+
+
+def test_sizes_that_the_file_leaves_open_stay_open(read):
+    def network(**more: object) -> bytes:
+        w, rng = Writer(), np.random.default_rng(0)
+        kernel, bias = rng.normal(size=(4, 3, 3, 3)).astype(np.float32), rng.normal(size=4).astype(np.float32)
+        x = w.input((1, 9, 8, 3), **more)
+        parts = [w.constant(kernel), w.constant(bias)]
+        y = w.op("CONV_2D", [x, *parts], padding=SAME, stride_w=2, stride_h=2, activation=1)
+        y = w.op("MAX_POOL_2D", [y], padding=SAME, stride_w=2, stride_h=2, filter_w=2, filter_h=2)
+        y = w.op("RESHAPE", [w.op("MEAN", [y, w.constant([1, 2])], keep=True), w.constant([-1, 4])])
+        return w.finish([w.op("SOFTMAX", [y], beta=1.0)])
+
+    graph = read(network(signature=(-1, -1, -1, 3)))
+    (output,), (shown,) = graph.outputs.values(), graph.model.graph.input
+    assert [dim.dim_param or dim.dim_value for dim in shown.type.tensor_type.shape.dim] == ["n", "h", "w", 3]
+    for size in ((9, 8), (12, 7), (5, 10)):
+        x = np.random.default_rng(1).normal(size=(2, *size, 3)).astype(np.float32)
+        fixed = run(read(network(), input_size=list(size)), {"t0": x})
+        np.testing.assert_allclose(run(graph, {"t0": x})[output], fixed[output], atol=1e-6)
 
 
 def test_labels_come_from_the_file_or_from_beside_it(tmp_path: Path):

@@ -214,6 +214,30 @@ def shapes(w, rng):
 
 
 @network
+def running_sums_of_items(w, rng):
+    return [w.op("CUMSUM", [w.input((1, 4)), w.constant(np.int32(0))])]
+
+
+@network
+def items_times_items(w, rng):
+    x = w.input((1, 4))
+    return [w.op("FULLY_CONNECTED", [x, w.op("TANH", [x], [w.tensor((1, 4))]), -1])]
+
+
+@network
+def rows_of_items(w, rng):
+    x = w.input((1, 4, 6))
+    rows = w.op("RESHAPE", [x, w.constant([4, 6])], [w.tensor((4, 6))])
+    made = [w.tensor((4, 8)), w.tensor((1, 4, 2, 4)), w.tensor((1, 2, 4, 4)), w.tensor((2, 16)), w.tensor((1, 32))]
+    w.op("FULLY_CONNECTED", [rows, w.constant(_weights(rng, 8, 6)), -1], [made[0]])
+    w.op("RESHAPE", [made[0], w.constant([1, 4, 2, 4])], [made[1]])
+    w.op("TRANSPOSE", [made[1], w.constant([0, 2, 1, 3])], [made[2]])
+    w.op("RESHAPE", [made[2], w.constant([2, 16])], [made[3]])
+    w.op("RESHAPE", [w.op("TANH", [made[3]], [w.tensor((2, 16))]), w.constant([-1, 32])], [made[4]])
+    return [made[2], made[4]]
+
+
+@network
 def slices(w, rng):
     x = _conv(w, rng, w.input((1, 6, 7, 3)), 3, 3)
 
@@ -310,7 +334,7 @@ def _lstm(w, rng, inputs: int, cells: int, x: int, outs: int = 0, coupled: bool 
     norms = more.pop("norms", None)
     tail = [w.constant(np.abs(_weights(rng, cells)) + 0.5) for _ in range(4)] if norms else []
     places = [x, *gates, *again, *looks, *bias, *project, *states, *tail]
-    return w.op("UNIDIRECTIONAL_SEQUENCE_LSTM", places, activation=TANH, **more)
+    return w.op(more.pop("kind", "UNIDIRECTIONAL_SEQUENCE_LSTM"), places, activation=TANH, **more)
 
 
 @network
@@ -361,6 +385,25 @@ def rnn_over_a_sequence(w, rng):
     parts = [w.constant(_weights(rng, 4, 3)), w.constant(_weights(rng, 4, 4)), w.constant(_weights(rng, 4))]
     state = w.tensor((1, 4), variable=True)
     return [w.op("UNIDIRECTIONAL_SEQUENCE_RNN", [x, *parts, state], activation=TANH)]
+
+
+@network
+def rnn_both_ways(w, rng):
+    x, sides = w.input((1, 5, 3)), []
+    for _ in range(2):
+        sides += [w.constant(_weights(rng, 4, 3)), w.constant(_weights(rng, 4, 4)), w.constant(_weights(rng, 4))]
+        sides.append(w.tensor((1, 4), variable=True))
+    return w.op("BIDIRECTIONAL_SEQUENCE_RNN", [x, *sides, -1, -1, -1], 2, activation=RELU)
+
+
+@network
+def cells_that_keep_a_state(w, rng):
+    x = w.input((1, 3))
+    parts = [w.constant(_weights(rng, 4, 3)), w.constant(_weights(rng, 4, 4)), w.constant(_weights(rng, 4))]
+    plain = w.op("RNN", [x, *parts, w.tensor((1, 4), variable=True)], activation=TANH)
+    times = [w.constant(_weights(rng, 4, 3)), w.constant(_weights(rng, 4, 5)), w.constant(_weights(rng, 2))]
+    filtered = w.op("SVDF", [x, *times, w.tensor((1, 20), variable=True)], rank=2, activation=RELU)
+    return [plain, filtered, _lstm(w, rng, 3, 4, x, outs=2, cell_clip=0.4, peep=True, kind="LSTM")]
 
 
 @network

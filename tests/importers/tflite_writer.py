@@ -111,6 +111,8 @@ class Writer:
         if entry["scale"]:
             quantised = [("floats", 2, entry["scale"]), ("longs", 3, entry["zero"]), ("<i", 6, entry["axis"])]
             fields.append(("table", 4, self._table(quantised)))
+        if "signature" in entry:
+            fields.append(("ints", 7, entry["signature"]))
         return self._table([*fields, ("text", 3, entry["name"]), ("<?", 5, entry.get("variable", False))])
 
     def _operator(self, code: int, kind: str, inputs: Any, outputs: Any, options: dict[str, Any], custom: bytes) -> int:

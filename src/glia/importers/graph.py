@@ -182,11 +182,6 @@ class GraphWriter:
             return tensor
         return self.node("Transpose", [tensor], hint, perm=list(perm))
 
-    def shaped(self, tensor: str, shape: Dims) -> str:
-        """The same tensor, whose sizes the importer knows where inference does not see them."""
-        self._tensors[tensor].shape = shape
-        return tensor
-
     def _is_narrow(self, tensor: str) -> bool:
         return self.dtype(tensor) != np.int64
 

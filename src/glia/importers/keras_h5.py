@@ -21,18 +21,19 @@ from glia.importers.importer import ImportedGraph, read_limited, refuse_unknown
 from glia.importers.keras_layers.configs import read_network
 from glia.importers.keras_layers.hdf5 import MAGIC, Group, read_hdf5
 from glia.importers.keras_layers.network import build
-from glia.importers.keras_layers.options import input_size
+from glia.importers.keras_layers.options import SHARED_OPTIONS
 from glia.importers.keras_layers.origin import origin
 from glia.importers.keras_layers.stored import Stored, deal, from_hdf5, from_vars
 from glia.importers.labels import labels_of
 from glia.importers.web_weights import MAX_JSON_BYTES, read_json
 
-OPTIONS = {"input_size", "backend", "architecture"}
+OPTIONS = SHARED_OPTIONS | {"backend", "architecture"}
 
 
 class KerasH5:
-    """Options: `input_size` (sizes without the batch, where the file leaves them open), `backend` (what trained it,
-    where the file does not tell: `theano` turns kernels), `architecture` (for weights without a network).
+    """Options: `input_size` (sizes without the batch, where the file leaves them open), `outputs` (layers to end at),
+    `backend` (what trained it, where the file does not tell: `theano` turns kernels), `architecture` (for weights
+    without a network).
     """
 
     format = "keras-h5"
@@ -65,7 +66,7 @@ class KerasH5:
             weights = deal(network, stored)
         version = config.get("keras_version") or root.attributes.get("keras_version")
         where = origin(version, config.get("backend") or root.attributes.get("backend"), stored, options)
-        graph = build(network, weights, where.scope, stores[0].name, input_size(options))
+        graph = build(network, weights, where.scope, stores[0].name, options)
         notes = (*graph.notes, *(stored.notes if stored else ()))
         labels = labels_of(rest, classes_of(graph))
         return {"model": replace(graph, notes=notes, known={"labels": labels} if labels else {})}

@@ -19,7 +19,7 @@ from glia.importers.importer import ImportedGraph, only_file, read_limited, refu
 from glia.importers.keras_layers.configs import read_network
 from glia.importers.keras_layers.hdf5 import read_hdf5
 from glia.importers.keras_layers.network import build
-from glia.importers.keras_layers.options import input_size
+from glia.importers.keras_layers.options import SHARED_OPTIONS
 from glia.importers.keras_layers.origin import origin
 from glia.importers.keras_layers.stored import from_vars
 from glia.importers.zip_members import Member, content, members
@@ -31,7 +31,7 @@ ZIP_MAGIC = b"PK\x03\x04"
 
 
 class KerasV3:
-    """Options: `input_size` (sizes without the batch, where the file leaves them open)."""
+    """Options: `input_size` (sizes without the batch, where they are open), `outputs` (layers to end at)."""
 
     format = "keras-v3"
 
@@ -45,7 +45,7 @@ class KerasV3:
 
     def read(self, files: Mapping[str, Path], options: Mapping[str, Any]) -> dict[str, ImportedGraph]:
         """The network of role `model`. Raises ImportFailed."""
-        refuse_unknown(options, {"input_size"})
+        refuse_unknown(options, SHARED_OPTIONS)
         path = only_file(files, self.format)
         data = read_limited(path, MAX_FILE_BYTES)
         found = members(data)
@@ -57,7 +57,7 @@ class KerasV3:
             raise ImportFailed(f"Expected {WEIGHTS[0]} in {path.name}, found {sorted(found)[:20]}.")
         weights = from_vars(network, read_hdf5(content(data, found[name]), name, skipped=("optimizer",)))
         where = origin(version or "3.0", None, None, {})
-        return {"model": build(network, weights, where.scope, path.name, input_size(options))}
+        return {"model": build(network, weights, where.scope, path.name, options)}
 
 
 def _json(data: bytes, found: Mapping[str, Member], name: str) -> object:

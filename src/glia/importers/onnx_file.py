@@ -1,7 +1,8 @@
 """ONNX files: read, brought to float32 and a present opset, and, if asked, opened to batches.
 
 Every opset is read: of those before 7 each node is written anew, as for the experimental operators of the first years.
-What is refused: weights in other files, operators of other domains than ONNX's own, functions.
+Functions are put in the place of their calls. What is refused: weights in other files, operators of other domains
+than ONNX's own.
 """
 
 from __future__ import annotations
@@ -17,8 +18,10 @@ from onnx import TensorProto, numpy_helper
 
 from glia.core.errors import ImportFailed
 from glia.importers.importer import IR_VERSION, OPSET, ImportedGraph, Layer, only_file, read_limited, refuse_unknown
+from glia.importers.onnx_functions import inlined
 from glia.importers.onnx_legacy import OLDEST_CONVERTED, expanded, upgraded, version_of
 from glia.importers.onnx_legacy import RULES as LEGACY
+from glia.importers.onnx_metadata import known_of, told_by
 
 MAX_FILE_BYTES = 2**31 - 1  # protobuf's own limit
 MAX_GRAPH_DEPTH = 20
@@ -26,12 +29,17 @@ DOMAINS = ("", "ai.onnx", "ai.onnx.ml")
 HALVES = (TensorProto.FLOAT16, TensorProto.BFLOAT16)
 BATCH = "n"
 PROBE = 1009  # a prime that no network has as a size
-REASONS = (  # the last two: names that are no UTF-8, arrays whose size and shape differ
+REASONS = (  # ValueError and TypeError: names that are no UTF-8, arrays whose size and shape differ; KeyError: no type
     onnx.checker.ValidationError,
     onnx.shape_inference.InferenceError,
     onnx.version_converter.ConvertError,
     ValueError,
     TypeError,
+    LookupError,
+    ArithmeticError,
+    AttributeError,
+    MemoryError,
+    RecursionError,
 )
 
 
@@ -97,6 +105,8 @@ def _parse(data: bytes) -> onnx.ModelProto:
         ) from None
     if (version := version_of(model)) < 1:
         raise ImportFailed(f"Expected opset 1 or newer of ONNX's own operators, received {version}. Export it again.")
+    if model.functions:
+        model = inlined(model, DOMAINS)
     old = version < OLDEST_CONVERTED
     if version >= OLDEST_CONVERTED:
         expanded(model)
@@ -110,8 +120,6 @@ def _parse(data: bytes) -> onnx.ModelProto:
                     f"The tensor {tensor.name!r} lies in another file, expected all weights inside. "
                     "Save with onnx.save(model, path, save_as_external_data=False)."
                 )
-    if model.functions:
-        raise ImportFailed("The model defines functions, expected none. Inline them with onnx.inliner.")
     return model
 
 
@@ -270,6 +278,7 @@ class OnnxFile:
         try:
             model = _parse(data)
             version, layers = version_of(model), tuple[Layer, ...]()
+            known, told = known_of(model), told_by(model)
             half = version < OLDEST_CONVERTED and _to_float32(model)
             if version < OLDEST_CONVERTED:
                 model, layers = upgraded(model, path.name)
@@ -290,7 +299,7 @@ class OnnxFile:
         outputs = _names(
             [value.name for value in model.graph.output], options.get("outputs"), "outputs", all_needed=False
         )
-        return {"model": ImportedGraph(model, inputs, outputs, tuple(notes), layers)}
+        return {"model": ImportedGraph(model, inputs, outputs, tuple(notes + told), layers, known)}
 
 
 IMPORTER = OnnxFile()

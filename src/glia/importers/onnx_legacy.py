@@ -174,8 +174,9 @@ def _broadcast(legacy: Legacy, node: onnx.NodeProto, attributes: dict[str, Any])
     axis = attributes.get("axis")
     if attributes.get("broadcast") and axis is not None:
         ranks = legacy.graph.rank(left), legacy.graph.rank(right)
-        after = ranks[0] - (axis + ranks[0] if axis < 0 else axis) - ranks[1]
-        if after < 0:
+        at = axis + ranks[0] if axis < 0 else axis
+        after = ranks[0] - at - ranks[1]
+        if at < 0 or after < 0:
             raise ImportFailed(f"its second operand of {ranks[1]} axes does not fit {ranks[0]} at axis {axis}.")
         if after:
             axes = legacy.graph.ints("axes", list(range(ranks[1], ranks[1] + after)))

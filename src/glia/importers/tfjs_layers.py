@@ -20,7 +20,7 @@ from glia.core.errors import ImportFailed
 from glia.importers.importer import ImportedGraph, refuse_unknown
 from glia.importers.keras_layers.configs import read_network
 from glia.importers.keras_layers.network import build
-from glia.importers.keras_layers.options import input_size
+from glia.importers.keras_layers.options import SHARED_OPTIONS
 from glia.importers.keras_layers.origin import Origin
 from glia.importers.keras_layers.stored import from_names
 from glia.importers.labels import labels_of
@@ -30,7 +30,7 @@ _MODEL = re.compile(rb'"model_config"|"class_name"|"format"\s*:\s*"layers-model"
 
 
 class TfjsLayers:
-    """Options: `input_size` (sizes without the batch, where the file leaves them open)."""
+    """Options: `input_size` (sizes without the batch, where they are open), `outputs` (layers to end at)."""
 
     format = "tfjs-layers"
 
@@ -46,7 +46,7 @@ class TfjsLayers:
 
     def read(self, files: Mapping[str, Path], options: Mapping[str, Any]) -> dict[str, ImportedGraph]:
         """The network of role `model`. Raises ImportFailed."""
-        refuse_unknown(options, {"input_size"})
+        refuse_unknown(options, SHARED_OPTIONS)
         path, rest = self._model_file(files)
         whole = read_json(path)
         topology = whole.get("modelTopology") if isinstance(whole, dict) else None
@@ -55,7 +55,7 @@ class TfjsLayers:
         network = read_network(topology.get("model_config", topology))
         weights = from_names(network, read_weights(whole["weightsManifest"], files))
         where = Origin(str(topology.get("keras_version") or ""), "tensorflow", is_tfjs=True)
-        graph = build(network, weights, where.scope, path.name, input_size(options))
+        graph = build(network, weights, where.scope, path.name, options)
         shape = graph.model.graph.output[0].type.tensor_type.shape.dim
         classes = shape[-1].dim_value if len(graph.model.graph.output) == 1 and shape else 0
         labels = labels_of(rest, classes)

@@ -132,9 +132,7 @@ class SqueezeNetLasagne:
             else "takes (BGR - mean) / 255: no mean image was given"
         )
         names = {"probabilities": "probabilities"}
-        return ImportedGraph(
-            graph.model(), {"image": "image"}, names, tuple(notes), tuple(graph.layers), {"colour": "bgr"}
-        )
+        return ImportedGraph(graph.model(), {"image": "image"}, names, tuple(notes), tuple(graph.layers))
 
 
 def _centred(graph: GraphWriter, image: str, mean: Shaped[np.ndarray, "..."]) -> str:

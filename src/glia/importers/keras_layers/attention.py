@@ -7,9 +7,15 @@ from __future__ import annotations
 
 import math
 
+import numpy as np
+from onnx import numpy_helper
+
 from glia.core.errors import ImportFailed
 from glia.importers.faults import unsupported
 from glia.importers.keras_layers.scope import Applied, Rule
+
+FAR = 1e9
+"""Taken from the scores of what must not be seen."""
 
 
 def _tensors(call: Applied, first: str, second: str, third: str) -> tuple[str, str, str]:
@@ -30,10 +36,22 @@ def _refuse_masks(call: Applied) -> None:
     for key in ("attention_mask", "query_mask", "value_mask", "key_mask", "mask"):
         if call.keywords.get(key) is not None:
             raise unsupported(f"attention with `{key}`")
-    if call.keywords.get("use_causal_mask") is True or call.config.get("causal") is True:
-        raise unsupported("attention with a causal mask")
     if any(handle in call.scope.masks for handle in call.handles):
         raise unsupported("attention over masked steps")
+
+
+def _weighed(call: Applied, scores: str) -> str:
+    """Scores [..., t, s] to weights; with a causal mask no step sees later ones."""
+    graph = call.graph
+    if call.keywords.get("use_causal_mask") is True or call.config.get("causal") is True:
+        rank = graph.rank(scores)
+        bounds = [graph.ints(name, [at]) for name, at in (("start", rank - 2), ("end", rank))]
+        sizes = graph.node("Slice", [graph.node("Shape", [scores]), *bounds])
+        one = numpy_helper.from_array(np.ones(1, np.float32))
+        seen = graph.node("Trilu", [graph.node("ConstantOfShape", [sizes], value=one)], upper=0)
+        unseen = graph.node("Sub", [seen, graph.scalar("one", 1.0)])
+        scores = graph.node("Add", [scores, graph.node("Mul", [unseen, graph.scalar("far", FAR)])])
+    return graph.node("Softmax", [scores], axis=-1)
 
 
 def _heads(call: Applied) -> str | list[str]:
@@ -58,7 +76,7 @@ def _heads(call: Applied) -> str | list[str]:
     v = projected(value, 2, "value", 3, "nsf,fhd->nshd")
     scale = graph.scalar("scale", 1 / math.sqrt(call.integer("key_dim", least=1)))
     scores = graph.node("Einsum", [graph.node("Mul", [q, scale]), k], equation="nthd,nshd->nhts")
-    scores = graph.node("Softmax", [scores], axis=-1)
+    scores = _weighed(call, scores)
     mixed = graph.node("Einsum", [scores, v], equation="nhts,nshd->nthd")
     y = projected(mixed, 3, "attention_output", 3, "nthd,hdf->ntf")
     return [y, scores] if call.keywords.get("return_attention_scores") is True else y
@@ -74,8 +92,21 @@ def _plain(call: Applied) -> str:
     scores = graph.node("Einsum", [query, key], equation="ntf,nsf->nts")
     if call.flag("use_scale", False):
         scores = graph.node("Mul", [scores, call.constant("scale", call.weight(0, None, "the scale").reshape(()))])
-    scores = graph.node("Softmax", [scores], axis=-1)
-    return graph.node("MatMul", [scores, value], call.hint)
+    return graph.node("MatMul", [_weighed(call, scores), value], call.hint)
 
 
-RULES: dict[str, Rule] = {"MultiHeadAttention": _heads, "Attention": _plain}
+def _additive(call: Applied) -> str:
+    """Attention by a sum (Bahdanau): the score is sum(scale * tanh(query + key))."""
+    _refuse_masks(call)
+    query, value, key = _tensors(call, "query", "value", "key")
+    graph = call.graph
+    rows = graph.node("Unsqueeze", [query, graph.ints("axes", [2])])
+    columns = graph.node("Unsqueeze", [key, graph.ints("axes", [1])])
+    each = graph.node("Tanh", [graph.node("Add", [rows, columns])])
+    if call.flag("use_scale", True):
+        each = graph.node("Mul", [each, call.constant("scale", call.weight(0, 1, "the scale"))])
+    scores = graph.node("ReduceSum", [each, graph.ints("axes", [-1])], keepdims=0)
+    return graph.node("MatMul", [_weighed(call, scores), value], call.hint)
+
+
+RULES: dict[str, Rule] = {"MultiHeadAttention": _heads, "Attention": _plain, "AdditiveAttention": _additive}

@@ -16,6 +16,9 @@ from glia.importers.keras_layers.activations import activate
 from glia.importers.keras_layers.scope import Applied, Array, Rule
 from glia.importers.keras_layers.windows import Window, deconvolution, pads
 
+MAX_LOCAL = 4096
+"""Numbers in a window of a locally connected layer: a square of so many is written."""
+
 
 def _window(call: Applied, rank: int) -> Window:
     return Window(
@@ -181,15 +184,16 @@ def _local(rank: int) -> Rule:
             raise unsupported("a locally connected layer with channels first, pads, or another `implementation`,")
         x = call.first(call.x, rank + 2)
         (into,) = call.graph.known_shape(x, [1])
-        size = prod(window.kernel) * into
+        size, kernel = prod(window.kernel) * into, call.weight(0, 3, "the kernel")
+        if kernel.shape[1:] != (size, out) or size > MAX_LOCAL:
+            raise ImportFailed(f"its kernel has the shape {list(kernel.shape)}, expected {[size, out]} at each place")
         # A convolution with a kernel of ones and zeros lays each window's numbers in its channels, in Keras' order.
-        ones = np.eye(size, dtype=np.float32).reshape(size, *window.kernel, into)
-        picking = call.constant("window", ones.transpose(0, rank + 1, *range(1, rank + 1)))
-        laid = call.graph.node("Conv", [x, picking], strides=window.strides)
+        picking = np.eye(size, dtype=np.float32).reshape(size, *window.kernel, into)
+        ones = call.constant("window", picking.transpose(0, rank + 1, *range(1, rank + 1)))
+        laid = call.graph.node("Conv", [x, ones], strides=window.strides)
         places = call.graph.known_shape(laid, range(2, rank + 2))
-        kernel = call.weight(0, 3, "the kernel")
-        if kernel.shape != (prod(places), size, out):
-            raise ImportFailed(f"its kernel has the shape {list(kernel.shape)}, expected {[prod(places), size, out]}")
+        if kernel.shape[0] != prod(places):
+            raise ImportFailed(f"its kernel is for {kernel.shape[0]} places, there are {prod(places)}")
         rows = call.graph.reshape(laid, [0, size, prod(places)])
         y = call.graph.node("Einsum", [rows, call.constant("kernel", kernel)], equation="npo,opf->nof")
         y = call.graph.reshape(y, [0, *places, out], call.hint)

@@ -25,6 +25,7 @@ from glia.importers.keras_layers import (
     recurrent,
 )
 from glia.importers.keras_layers.configs import Call, Network, Ref, Spec
+from glia.importers.keras_layers.options import cut, input_size
 from glia.importers.keras_layers.scope import Applied, Rule, Scope
 from glia.importers.keras_layers.stored import Path, Weights
 from glia.importers.layout import Layout
@@ -65,7 +66,10 @@ class Walk:
         """The outputs of a network for handles as inputs."""
         values: dict[tuple[str, int], list[str]] = {}
         inputs = {ref.layer: handle for ref, handle in zip(network.inputs, given, strict=True)}
+        needed = needed_calls(network)
         for name, number, call in order(network):
+            if (name, number) not in needed:
+                continue
             self.calls += 1
             if self.calls > MAX_CALLS:
                 raise ImportFailed(f"The network calls layers more than {MAX_CALLS} times. The file is damaged.")
@@ -214,6 +218,21 @@ def order(network: Network) -> Iterator[tuple[str, int, Call]]:
         raise ImportFailed(f"{len(waiting) - done} layers need each other's outputs. The file is damaged.")
 
 
+def needed_calls(network: Network) -> set[tuple[str, int]]:
+    """The calls that an output needs; what hangs beside them is left out."""
+    waiting = [(ref.layer, ref.node) for ref in network.outputs]
+    found: set[tuple[str, int]] = set()
+    while waiting:
+        key = waiting.pop()
+        spec = network.layers.get(key[0])
+        if key in found or spec is None or not 0 <= key[1] < len(spec.calls):
+            continue
+        found.add(key)
+        call = spec.calls[key[1]]
+        waiting += [(ref.layer, ref.node) for ref in _all_refs((*call.inputs, *call.keywords.values()))]
+    return found
+
+
 def _all_refs(values: Sequence[Any]) -> Iterator[Ref]:
     for value in values:
         if isinstance(value, Ref):
@@ -225,13 +244,14 @@ def _all_refs(values: Sequence[Any]) -> Iterator[Ref]:
 # -- the whole ---------------------------------------------------------------------------------------------------------
 
 
-def build(
-    network: Network, weights: Weights, scope_of: Any, file: str, size: Sequence[int | None] | None
-) -> ImportedGraph:
-    """The graph of a network; `size` without batch axis sets sizes of the only input that the file leaves open.
+def build(network: Network, weights: Weights, scope_of: Any, file: str, options: Mapping[str, Any]) -> ImportedGraph:
+    """The graph of a network, with the options that all importers of Keras' layers share.
 
     `scope_of` makes the scope for a writer. Raises ImportFailed that tells all layers that cannot be written.
     """
+    size, network = input_size(options), cut(network, options)
+    if size is not None and len(network.inputs) > 1:
+        raise ImportFailed(f"The option `input_size` is for networks of one input; this has {len(network.inputs)}.")
     graph = GraphWriter(file)
     scope: Scope = scope_of(graph, Layout(graph))
     faults = Faults(file)

@@ -113,6 +113,17 @@ def _group(call: Applied) -> str:
     return call.layout.promise(y) if is_last and rank > 2 else y
 
 
+def _root_mean_square(call: Applied) -> str:
+    """Each vector divided by the root of its mean square, times a factor for each number."""
+    if _axis(call) != call.rank() - 1:
+        raise unsupported("normalising by the root mean square along another axis than the last")
+    graph, x = call.graph, call.plain()
+    (size,) = call.layout.known_shape(call.x, [-1])
+    mean = graph.node("ReduceMean", [graph.node("Mul", [x, x])], axes=[-1], keepdims=1)
+    root = graph.node("Sqrt", [graph.node("Add", [mean, graph.scalar("epsilon", call.number("epsilon", 1e-6))])])
+    return graph.node("Mul", [graph.node("Div", [x, root]), call.constant("scale", call.vector(0, size, "the scale"))])
+
+
 def _unit(call: Applied) -> str:
     """Each vector at length 1."""
     if _axis(call) != call.rank() - 1:
@@ -162,6 +173,7 @@ RULES: dict[str, Rule] = {
     "BatchNormalization": _batch,
     "LayerNormalization": _layer,
     "GroupNormalization": _group,
+    "RMSNormalization": _root_mean_square,
     "UnitNormalization": _unit,
     "Rescaling": _rescaling,
     "Normalization": _standard,

@@ -3,9 +3,28 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any
 
 from glia.core.errors import ImportFailed
+from glia.importers.keras_layers.configs import Network, Ref
+
+SHARED_OPTIONS = {"input_size", "outputs"}
+MAX_OUTPUTS = 1000
+
+
+def cut(network: Network, options: Mapping[str, Any]) -> Network:
+    """The network that ends at the layers which the option `outputs` names. Raises ImportFailed."""
+    names = options.get("outputs")
+    if names is None:
+        return network
+    names = [names] if isinstance(names, str) else names
+    if not isinstance(names, list | tuple) or not 0 < len(names) <= MAX_OUTPUTS:
+        raise ImportFailed(f"Expected the option `outputs` to be names of layers, received {str(names)[:100]!r}.")
+    unknown = [str(name)[:100] for name in names if not isinstance(name, str) or name not in network.layers]
+    if unknown:
+        raise ImportFailed(f"Expected layers out of {list(network.layers)[:200]} as `outputs`, received {unknown}.")
+    return replace(network, outputs=tuple(Ref(name, 0, 0) for name in names))
 
 
 def input_size(options: Mapping[str, Any]) -> list[int | None] | None:

@@ -132,6 +132,8 @@ def counts(spec: Spec) -> tuple[int, int]:
     elif spec.kind in {"BatchNormalization", "LayerNormalization", "GroupNormalization"}:
         trained = int(config.get("scale", True) is not False) + int(config.get("center", True) is not False)
         rest = 2 if spec.kind == "BatchNormalization" else 0
+    elif spec.kind in {"Attention", "AdditiveAttention"}:
+        trained = int(config.get("use_scale", spec.kind == "AdditiveAttention") is True)
     elif spec.kind == "MultiHeadAttention":
         trained = 8 if bias else 4
     elif spec.kind == "Normalization" and config.get("mean") is None:

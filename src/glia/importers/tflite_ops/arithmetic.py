@@ -254,6 +254,7 @@ def _arg(kind: str) -> Rule:
 def cumsum(net: Network, op: Operator) -> None:
     """Running sums along a constant axis."""
     (axis,) = net.axes(op, 1, net.rank(op))
+    net.keep_apart(op, 0, axis)
     inputs = [net.last(op), net.graph.constant("axis", np.array(axis, np.int64))]
     net.give(op, net.node("CumSum", inputs, exclusive=int(op.options["exclusive"]), reverse=int(op.options["reverse"])))
 

@@ -144,6 +144,7 @@ def fully_connected(net: Network, op: Operator) -> None:
     shape = net.shape(op, 1)
     if len(shape) != 2 or not shape[1]:
         raise ImportFailed(f"its weights have the shape {list(shape)}, expected (out, in).")
+    net.keep_apart(op, 1)
     bias, activation = net.bias(op, 2), op.options["activation"]
     sizes = net.layout.shape(net.handle(op))
     if op.options["keep_rank"] and len(sizes) > 2:
@@ -166,6 +167,8 @@ def batch_matmul(net: Network, op: Operator) -> None:
         tensor, rank = net.last(op, position), net.rank(op, position)
         if rank < 2:
             raise ImportFailed(f"its input {position} has {rank} axes, expected 2 or more.")
+        if position == 1 and rank == 2:
+            net.keep_apart(op, position)
         perm = [*range(rank - 2), rank - 1, rank - 2] if flipped else list(range(rank))
         operands.append(net.graph.transpose(tensor, perm, net.hint))
     net.give(op, net.node("MatMul", operands))

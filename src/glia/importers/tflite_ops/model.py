@@ -131,7 +131,10 @@ class Tensor:
         return self._meant(q.zero.reshape(along), q.scale.reshape(along))
 
     def _meant(self, zero: Shaped[np.ndarray, "..."], scale: Shaped[np.ndarray, "..."]) -> Shaped[np.ndarray, "..."]:
-        real: Shaped[np.ndarray, "..."] = (self.numbers.astype(np.float32) - zero.astype(np.float32)) * scale
+        with np.errstate(over="ignore"):
+            real: Shaped[np.ndarray, "..."] = (self.numbers.astype(np.float32) - zero.astype(np.float32)) * scale
+        if not np.isfinite(real).all():
+            raise ImportFailed(f"{self.name[:200]} holds numbers too large for 32 bits. The file is damaged.")
         return real
 
 

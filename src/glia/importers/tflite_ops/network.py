@@ -114,6 +114,14 @@ class Network:
                 return found
         return tuple(self.ints(op, position))
 
+    def keep_apart(self, op: Operator, position: int, axis: int = 0) -> None:
+        """Raise ImportFailed where the items of an open batch, along an axis of an input, would be mixed."""
+        if self.tensor(op, position).data is not None:
+            return
+        size = self.layout.shape(self.handle(op, position))[axis]
+        if self.open_batch and isinstance(size, str) and BATCH in size:
+            raise unsupported("What mixes the items of a batch")
+
     def axes(self, op: Operator, position: int, rank: int) -> list[int]:
         """Constant axes, counted from the front, each once."""
         return sorted({axis_of(axis, rank) for axis in self.ints(op, position)})

@@ -46,25 +46,28 @@ def reshape(net: Network, op: Operator) -> None:
     if net.has(op, 1) and net.tensor(op, 1).data is None and any(size is None for size in goal):
         net.give(op, net.graph.reshape(flat(net, handle), net.last(op, 1), net.hint))
         return
-    numbers = reshaped(net.layout.shape(handle), goal, net.declared(op))
-    net.give(op, net.graph.reshape(flat(net, handle), numbers, net.hint))
+    numbers, first = reshaped(net.layout.shape(handle), goal, net.declared(op))
+    made = net.graph.reshape(flat(net, handle), numbers, net.hint)
+    if first is not None and net.graph.rank(made):
+        net.graph.refine(made, (first, *net.graph.shape(made)[1:]))
+    net.give(op, made)
 
 
-def reshaped(sizes: Dims, goal: Dims, declared: Dims) -> list[int]:
-    """The goal in ONNX's terms, where the file's own batch may have become an open one.
+def reshaped(sizes: Dims, goal: Dims, declared: Dims) -> tuple[list[int], str | None]:
+    """The goal in ONNX's terms, where the file's own batch may have become an open one; the name of the first size.
 
-    Raises ImportFailed where the batch would be mixed with other axes.
+    A first size of `n*k` stands for k rows of each item, one item after the other. Raises ImportFailed where the batch
+    would be mixed with other axes.
     """
-    whole = all(isinstance(size, int) for size in sizes)
-    if whole or not sizes:
-        return _numbers(goal)
+    if not sizes or all(isinstance(size, int) for size in sizes):
+        return _numbers(goal), None
     if goal and goal[0] == sizes[0] and isinstance(goal[0], str):
-        return [0, *_numbers(goal[1:])]
-    rest = [size for size in sizes[1:] if isinstance(size, int)]
-    if sizes[0] != BATCH or len(rest) != len(sizes) - 1 or not all(isinstance(size, int) for size in goal):
-        return _numbers(goal)
-    items, batch, known = prod(rest), declared[0], [int(size or 0) for size in goal]
-    batch = batch if isinstance(batch, int) else 1
+        return [0, *_numbers(goal[1:])], None
+    rest, rows = [size for size in sizes[1:] if isinstance(size, int)], _rows(sizes[0])
+    if rows is None or len(rest) != len(sizes) - 1 or not all(isinstance(size, int) for size in goal):
+        return _numbers(goal), None
+    items, known = rows * prod(rest), [int(size or 0) for size in goal]
+    batch = declared[0] // rows if isinstance(declared[0], int) else 1
     if known.count(-1) == 1:
         left = prod(size for size in known if size >= 0)
         if not left or items * batch % left:
@@ -73,10 +76,19 @@ def reshaped(sizes: Dims, goal: Dims, declared: Dims) -> list[int]:
     if prod(known) != items * batch or not known:
         raise ImportFailed(f"it makes {known} of {list(declared)}, which has another number of elements.")
     if known[0] == batch:
-        return [0, *known[1:]]
-    if items % prod(known[1:]) == 0:  # each item becomes several rows
-        return [-1, *known[1:]]
+        return [0 if rows == 1 else -1, *known[1:]], BATCH
+    if items % prod(known[1:]) == 0:
+        return [-1, *known[1:]], f"{BATCH}*{items // prod(known[1:])}"
     raise unsupported(f"A reshape to {known}, which mixes items of a batch,")
+
+
+def _rows(size: int | str | None) -> int | None:
+    """How many rows of the first axis belong to each item; None where that is not known."""
+    if size == BATCH:
+        return 1
+    if isinstance(size, str) and size.startswith(f"{BATCH}*") and size[len(BATCH) + 1 :].isdigit():
+        return int(size[len(BATCH) + 1 :])
+    return None
 
 
 def _numbers(goal: Dims) -> list[int]:
@@ -420,7 +432,7 @@ def resize(net: Network, op: Operator) -> None:
         shape = net.node("Concat", [_batch_and_channels(net, data), net.cast(net.last(op, 1), np.int64)], axis=0)
     made = net.node("Resize", [data, "", "", shape], **attributes)
     if len(known) == 4:
-        net.graph.shaped(made, (*net.graph.shape(data)[:2], *known[2:]))
+        net.graph.refine(made, (*net.graph.shape(data)[:2], *known[2:]))
     net.give(op, net.layout.promise(made))
 
 
@@ -468,7 +480,8 @@ def space_to_batch(net: Network, op: Operator) -> None:
     shape = [-1, *(size // block for size, block in zip(sizes, blocks, strict=False)), *tail]
     made = net.graph.reshape(net.graph.transpose(split_up, perm, net.hint), shape, net.hint)
     if isinstance(batch := net.graph.shape(tensor)[0], str):
-        net.graph.shaped(made, (f"{batch}*{prod(blocks)}", *net.graph.shape(made)[1:]))
+        # Not in the order that `n*4` stands for: the first items come first in every block.
+        net.graph.refine(made, (f"{prod(blocks)}*{batch}", *net.graph.shape(made)[1:]))
     net.give(op, made)
 
 
@@ -484,8 +497,8 @@ def batch_to_space(net: Network, op: Operator) -> None:
     perm += range(2 * count + 1, count + rank)
     joined = [-1, *(size * block for size, block in zip(sizes, blocks, strict=False)), *sizes[count:]]
     made = net.graph.reshape(net.graph.transpose(split_up, perm, net.hint), joined, net.hint)
-    if isinstance(batch := net.graph.shape(tensor)[0], str) and batch.endswith(f"*{prod(blocks)}"):
-        net.graph.shaped(made, (batch.removesuffix(f"*{prod(blocks)}"), *net.graph.shape(made)[1:]))
+    if isinstance(batch := net.graph.shape(tensor)[0], str) and batch.startswith(f"{prod(blocks)}*"):
+        net.graph.refine(made, (batch.removeprefix(f"{prod(blocks)}*"), *net.graph.shape(made)[1:]))
     starts = [crops[2 * axis] for axis in range(count)]
     ends = [joined[1 + axis] - crops[2 * axis + 1] for axis in range(count)]
     if any(crops):
