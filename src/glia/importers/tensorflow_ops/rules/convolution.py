@@ -188,54 +188,44 @@ def _transposed(call: Call) -> str:
     rank = call.graph.rank(tensor)
     filters = _filters(call, 1, [rank - 1, rank - 2, *range(rank - 2)])
     window = call.graph.known_shape(filters)[2:]
-    ones = [1] * rank
-    strides = call.spatial(call.numbers("strides", ones), "strides")
-    dilations = call.spatial(call.numbers("dilations", ones), "dilations")
-    given = call.graph.sizes(call.tensor(0))
-    outputs: Sequence[Dim] = [None] * (rank - 2)
-    if given is not None and len(given) == rank:
-        outputs = given[2:] if call.is_first else given[1:-1]
-    elif given is not None and len(given) == rank - 2:
-        outputs = given
-    same = call.attribute("padding", "VALID") == "SAME"
+    strides, dilations = (call.spatial(call.numbers(name, [1] * rank), name) for name in ("strides", "dilations"))
     if call.attribute("padding", "VALID") not in ("SAME", "VALID"):
         raise ImportFailed("explicit padding of a transposed convolution is not supported")
-    begins, finishes, more = [], [], []
-    for size, out, extent, stride, dilation in zip(
-        call.graph.shape(tensor)[2:], outputs, window, strides, dilations, strict=True
-    ):
-        spread = (extent - 1) * dilation + 1
-        if isinstance(size, int) and isinstance(out, int):
-            total = max((size - 1) * stride + spread - out, 0) if same else 0
-            extra = out - ((size - 1) * stride + spread - total)
-        else:
-            call.notes.append(
-                f"{call.node.name} is taken to enlarge by its stride: its size is computed from the input's."
-            )
-            total = max(spread - stride, 0) if same else 0
-            extra = max(stride - spread, 0)
-        begins.append(total // 2)
-        finishes.append(total - total // 2 - min(extra, 0))
-        more.append(max(extra, 0))
-    if max([*begins, *finishes, *more]) > MAX_WINDOW:
-        raise ImportFailed(f"an output of {list(outputs)} cannot be; the file is damaged")
+    ways = list(zip(call.graph.shape(tensor)[2:], _wanted(call, rank), window, strides, dilations, strict=True))
+    margins = [_margin(call, *way) for way in ways]
+    if max(max(margin) for margin in margins) > MAX_WINDOW:
+        raise ImportFailed(f"an output of {[way[1] for way in ways]} cannot be; the file is damaged")
+    more = [margin[2] for margin in margins]
     # More than a stride at the end is not ONNX's to give: zeros follow.
-    inside = [
-        extra if extra < max(stride, dilation) else 0
-        for extra, stride, dilation in zip(more, strides, dilations, strict=True)
-    ]
-    found = call.write(
-        "ConvTranspose",
-        [tensor, filters],
-        strides=strides,
-        dilations=dilations,
-        pads=begins + finishes,
-        output_padding=inside,
-    )
+    inside = [extra if extra < max(way[3:]) else 0 for extra, way in zip(more, ways, strict=True)]
+    attributes = {"strides": strides, "dilations": dilations, "output_padding": inside}
+    pads = [margin[end] for end in (0, 1) for margin in margins]
+    found = call.write("ConvTranspose", [tensor, filters], pads=pads, **attributes)
     if inside != more:
         rest = [extra - held for extra, held in zip(more, inside, strict=True)]
         found = call.write("Pad", [found, call.ints_constant([0] * rank + [0, 0, *rest])])
     return call.give(found)
+
+
+def _wanted(call: Call, rank: int) -> Sequence[Dim]:
+    """The output's sizes over the picture, as far as they are known."""
+    given = call.graph.sizes(call.tensor(0))
+    if given is not None and len(given) == rank:
+        return given[2:] if call.is_first else given[1:-1]
+    return given if given is not None and len(given) == rank - 2 else [None] * (rank - 2)
+
+
+def _margin(call: Call, size: Dim, out: Dim, extent: int, stride: int, dilation: int) -> tuple[int, int, int]:
+    """What is cut off at the begin and at the end of an axis, and what is added at the end."""
+    same, spread = call.attribute("padding", "VALID") == "SAME", (extent - 1) * dilation + 1
+    if isinstance(size, int) and isinstance(out, int):
+        total = max((size - 1) * stride + spread - out, 0) if same else 0
+        extra = out - ((size - 1) * stride + spread - total)
+    else:
+        call.notes.append(f"{call.node.name} is taken to enlarge by its stride: its size depends on the input's.")
+        total = max(spread - stride, 0) if same else 0
+        extra = max(stride - spread, 0)
+    return total // 2, total - total // 2 - min(extra, 0), max(extra, 0)
 
 
 def _pool(op: str) -> Rule:

@@ -153,15 +153,21 @@ def _strided_slice(call: Call) -> str:
     tensor = call.tensor(0)
     if axes:
         ends = [_joined(call, bounds) for bounds in (starts, stops)]
-        tensor = call.graph.node(
-            "Slice", [tensor, *ends, call.ints_constant(axes), call.ints_constant(strides)], call.hint
-        )
-    for where, index in reversed(gone):
-        picked = (
-            call.graph.scalar(f"{call.hint}_index", index, np.int64) if isinstance(index, int) else _lone(call, index)
-        )
-        tensor = call.graph.node("Gather", [tensor, picked], call.hint, axis=where)
+        rest = [call.ints_constant(axes), call.ints_constant(strides)]
+        tensor = call.graph.node("Slice", [tensor, *ends, *rest], call.hint)
+    tensor = _without(call, tensor, gone)
     return call.graph.node("Unsqueeze", [tensor, call.ints_constant(news)], call.hint) if news else tensor
+
+
+def _without(call: Call, tensor: str, picks: Sequence[tuple[int, int | str]]) -> str:
+    """One place of each of these axes, which are gone then."""
+    for axis, index in reversed(picks):
+        if isinstance(index, int):
+            place = call.graph.scalar(f"{call.hint}_index", index, np.int64)
+        else:
+            place = _lone(call, index)
+        tensor = call.graph.node("Gather", [tensor, place], call.hint, axis=axis)
+    return tensor
 
 
 def _bounds(call: Call, index: int, count: int) -> list[int | str]:
