@@ -103,9 +103,11 @@ def _read(reader: SecondReader, probes: list[Tensors], answers: list[Tensors]) -
             values = reader.run(given)
         except Exception:  # noqa: BLE001  a second reader that cannot run it is none
             return None
-        if [value.size for value in values] != [value.size for value in answer.values()]:
+        # A library may list outputs in another order: by name where each is found, else as they come.
+        plain = {name.partition(":")[0]: value for name, value in values.items()}
+        matched = [plain.get(name) for name in answer] if set(answer) <= set(plain) else list(values.values())
+        if [value.size for value in matched if value is not None] != [value.size for value in answer.values()]:
             return None
-        found.append(
-            {name: value.reshape(own.shape) for (name, own), value in zip(answer.items(), values, strict=True)}
-        )
+        pairs = zip(answer.items(), matched, strict=True)
+        found.append({name: value.reshape(own.shape) for (name, own), value in pairs if value is not None})
     return found

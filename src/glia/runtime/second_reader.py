@@ -23,8 +23,8 @@ class SecondReader:
 
     name: str
     """The library with its version."""
-    run: Callable[[Array], list[Array]]
-    """The only input to all outputs, in the library's order."""
+    run: Callable[[Array], dict[str, Array]]
+    """The only input to all outputs by their names in the file, in the library's order."""
 
 
 def second_reader(format: str, files: Mapping[str, Path]) -> SecondReader | None:
@@ -49,9 +49,9 @@ def _openvino(paths: list[Path]) -> SecondReader | None:
         return None
     compiled = core.compile_model(model, "CPU", {"INFERENCE_PRECISION_HINT": "f32"})
 
-    def run(array: Array) -> list[Array]:
+    def run(array: Array) -> dict[str, Array]:
         answer = compiled(array)
-        return [np.array(answer[port]) for port in compiled.outputs]
+        return {port.get_any_name(): np.array(answer[port]) for port in compiled.outputs}
 
     return SecondReader(f"OpenVINO {ov.__version__.partition('-')[0]}", run)
 
@@ -70,9 +70,9 @@ def _opencv(paths: list[Path], read: str, first: tuple[str, ...]) -> SecondReade
     network = getattr(cv2.dnn, read)(*map(str, ordered))
     names = network.getUnconnectedOutLayersNames()
 
-    def run(array: Array) -> list[Array]:
+    def run(array: Array) -> dict[str, Array]:
         network.setInput(array)
-        return [np.array(value) for value in network.forward(names)]
+        return {name: np.array(value) for name, value in zip(names, network.forward(names), strict=True)}
 
     return SecondReader(f"OpenCV {cv2.__version__}", run)
 
