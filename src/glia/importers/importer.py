@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -69,7 +70,8 @@ def read_limited(path: Path, max_bytes: int) -> bytes:
     """All bytes of a file that is no larger than `max_bytes`."""
     try:
         with path.open("rb") as file:
-            data = file.read(max_bytes + 1)
+            # Not `read(max_bytes)`: Python makes a buffer of that size first, however short the file is.
+            data = file.read(min(max_bytes, os.fstat(file.fileno()).st_size) + 1)
     except OSError as error:
         raise ImportFailed(f"{path.name} cannot be read: {error.strerror}. Check the path and its rights.") from None
     if len(data) > max_bytes:
