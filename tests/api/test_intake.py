@@ -79,6 +79,8 @@ def test_the_deadline_counts_from_the_first_byte(serve: Callable[..., Server], c
 
 def test_a_head_that_never_ends_is_cut_off_and_answers_go_on(serve: Callable[..., Server], colours: Card) -> None:
     server = serve("--deadline-s", "1")
+    objects = f"{server.url}/v1/services/objects"
+    until(lambda: httpx.post(objects, content=picture(), timeout=20).status_code == 200, what="the first answer")
     place = urlsplit(server.url)
     for said in (b"", b"POST /v1/services/objects HTTP/1.1\r\nHost:"):
         with socket.create_connection((place.hostname, place.port), 20) as sock:

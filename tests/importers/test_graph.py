@@ -11,7 +11,7 @@ import pytest
 from onnx import ModelProto
 
 from glia.core.errors import ImportFailed
-from glia.importers.faults import Faults, Missing, unsupported
+from glia.importers.faults import Faults, input_failed, unsupported
 from glia.importers.graph import GraphWriter
 from glia.importers.layout import Layout, to_first, to_last
 from glia.importers.wire import Schema
@@ -153,7 +153,7 @@ def test_all_faults_are_told_at_once_and_those_that_follow_from_them_are_not() -
     with faults.of("one", "Fft"):
         raise unsupported("the operator Fft")
     with faults.of("two", "Relu"):
-        raise Missing("its input is missing")
+        raise input_failed("its input is missing")
     with faults.of("three", "Loop"):
         raise unsupported("the operator Loop")
     with pytest.raises(ImportFailed, match=r"net.pb: 2 layers .* one \(Fft\): .* three \(Loop\): "):

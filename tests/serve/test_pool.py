@@ -101,7 +101,7 @@ def test_a_replica_that_died_idle_costs_no_request(settings: Settings) -> None:
         replica = await pool.replica(trouble)
         os.kill(replica.pid, signal.SIGKILL)
         # Without a turn of the event loop: the front has not heard of it when the request comes.
-        until(lambda: not is_running(replica.pid))
+        until(lambda: replica._process.poll() is not None)
         assert replica.serves
         assert await ask(pool, trouble, order="say:second") == "second"
         assert pool.watch.deaths.total() == 1

@@ -25,7 +25,7 @@ from glia.importers.caffe_layers.network import CaffeLayer, Network
 from glia.importers.caffe_layers.rules import REFUSED, RULES, Build
 from glia.importers.caffe_layers.schema import of
 from glia.importers.caffe_layers.weights import Weights
-from glia.importers.faults import Faults, Missing, unsupported
+from glia.importers.faults import Faults, input_failed, unsupported
 from glia.importers.graph import GraphWriter
 from glia.importers.importer import ImportedGraph, refuse_unknown
 from glia.importers.names import clean
@@ -192,7 +192,7 @@ def _write_layer(build: Build, layer: CaffeLayer) -> list[str]:
         raise ImportFailed(REFUSED[layer.kind])
     if layer.kind not in RULES:
         if any(bottom in build.failed for bottom in layer.bottoms):
-            raise Missing("its input failed")
+            raise input_failed("its input failed")
         raise unsupported("this kind of layer")
     with build.graph.layer(layer.name[:200], layer.kind):
         given = RULES[layer.kind](build)

@@ -11,8 +11,9 @@ from glia.core.errors import ImportFailed
 MOST_SHOWN = 30
 
 
-class Missing(ImportFailed):
-    """A layer whose input comes from one that failed: the fault is told where it began."""
+def input_failed(words: str) -> ImportFailed:
+    """The fault of a layer whose input comes from one that failed: what is told is where it began."""
+    return ImportFailed(words, follows=True)
 
 
 @dataclass
@@ -29,10 +30,9 @@ class Faults:
         """Collect what is raised inside, instead of raising it."""
         try:
             yield
-        except Missing:
-            pass
         except ImportFailed as error:
-            self.found.append((layer, operator, error.message))
+            if not error.details.get("follows"):
+                self.found.append((layer, operator, error.message))
 
     def check(self) -> None:
         """Raise ImportFailed with all of them, if there are any."""

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from glia.core.errors import ImportFailed
-from glia.importers.faults import Faults, Missing, unsupported
+from glia.importers.faults import Faults, input_failed, unsupported
 from glia.importers.graph import GraphWriter
 from glia.importers.importer import ImportedGraph, read_limited, refuse_unknown
 from glia.importers.labels import MAX_LABEL_BYTES, read_labels
@@ -170,7 +170,7 @@ class _Network:
             return
         links = node.inputs[:1] if node.op in WITH_LABELS else node.inputs
         if any(link in self._failed for link, _ in links):
-            raise Missing("its input failed")
+            raise input_failed("its input failed")
         if node.op not in RULES:
             raise unsupported("this operator")
         if missing := [link for link in links if link not in self._tensors]:

@@ -18,7 +18,7 @@ from jaxtyping import Shaped
 from onnx import AttributeProto, TensorProto, helper, numpy_helper
 
 from glia.core.errors import ImportFailed
-from glia.importers.faults import Faults, Missing, unsupported
+from glia.importers.faults import Faults, input_failed, unsupported
 from glia.importers.graph import GraphWriter
 from glia.importers.importer import Layer
 
@@ -95,13 +95,13 @@ class Legacy:
         return self.graph.model(), tuple(self.graph.layers)
 
     def x(self, node: onnx.NodeProto, position: int = 0) -> str:
-        """The tensor of an input. Raises Missing where its own node failed."""
+        """The tensor of an input. Raises `input_failed` where its own node failed."""
         if position >= len(node.input):
             raise ImportFailed(f"it has {len(node.input)} inputs, expected more. The file is damaged.")
         if not (name := node.input[position]):
             return ""
         if name not in self._names:
-            raise Missing(f"{name} was not computed")
+            raise input_failed(f"{name} was not computed")
         return self._names[name]
 
     def inputs(self, node: onnx.NodeProto) -> list[str]:

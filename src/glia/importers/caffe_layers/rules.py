@@ -12,7 +12,7 @@ from jaxtyping import Float32
 from glia.core.errors import ImportFailed
 from glia.importers.caffe_layers.network import CaffeLayer
 from glia.importers.caffe_layers.weights import Weights
-from glia.importers.faults import Missing
+from glia.importers.faults import input_failed
 from glia.importers.graph import GraphWriter
 from glia.importers.names import clean
 
@@ -37,7 +37,7 @@ class Build:
     def read(self, blob: str) -> str:
         """The tensor of a blob. Raises ImportFailed where nothing gives it."""
         if blob in self.failed:
-            raise Missing("its input failed")
+            raise input_failed("its input failed")
         if blob not in self.blobs:
             raise ImportFailed(f"it reads {blob[:100]!r}, which no layer before it gives")
         return self.blobs[blob]

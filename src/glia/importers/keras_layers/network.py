@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from glia.core.errors import ImportFailed
-from glia.importers.faults import Faults, Missing, unsupported
+from glia.importers.faults import Faults, input_failed, unsupported
 from glia.importers.graph import GraphWriter
 from glia.importers.importer import ImportedGraph
 from glia.importers.keras_layers import (
@@ -135,7 +135,7 @@ class Walk:
             return ref
         found = values.get((ref.layer, ref.node))
         if found is None:
-            raise Missing(f"the output of {ref.layer} is missing")
+            raise input_failed(f"the output of {ref.layer} is missing")
         if not 0 <= ref.tensor < len(found):
             raise ImportFailed(f"it takes output {ref.tensor} of {ref.layer}, which has {len(found)}")
         return found[ref.tensor]
@@ -267,7 +267,7 @@ def build(network: Network, weights: Weights, scope_of: Any, file: str, options:
     outputs: list[str] = []
     try:
         outputs = walk.network(network, given, ())
-    except Missing as error:
+    except ImportFailed as error:
         faults.check()
         raise ImportFailed(f"{file}: {error.message}. The file is damaged.") from None
     faults.check()

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from glia.core.errors import ImportFailed
-from glia.importers.faults import Faults, Missing, unsupported
+from glia.importers.faults import Faults, input_failed, unsupported
 from glia.importers.graph import GraphWriter
 from glia.importers.layout import Layout
 from glia.importers.tensorflow_ops import entries
@@ -160,7 +160,7 @@ class Walk:
         with self.faults.of(scope.prefix + name, node.op):
             values = [self._pick(read, scope) for read in node.inputs]
             if any(isinstance(value, Failed) for value in values):
-                raise Missing("its input failed")
+                raise input_failed("its input failed")
             if any(isinstance(value, Dead) for value in values) and node.op not in ("Merge", "RefMerge"):
                 return (Dead(),) * 8
             if name in frames.of_switch:
@@ -251,7 +251,7 @@ class Walk:
         inner.values.update({argument: (value,) for argument, value in zip(function.arguments, values, strict=True)})
         given = tuple(self.demand(function.returns, inner))
         if any(isinstance(value, Failed) for value in given):
-            raise Missing("its body failed")
+            raise input_failed("its body failed")
         return given
 
     def _while(self, node: Node, values: Sequence[Value], scope: Scope) -> tuple[Value, ...]:
@@ -293,7 +293,7 @@ class Walk:
             raise ImportFailed("a loop of a form that is not known")
         fixed = {enter.name: (self._pick(enter.inputs[0], scope),) for enter in frame.enters}
         if any(isinstance(value[0], Failed) for value in fixed.values()):
-            raise Missing("its input failed")
+            raise input_failed("its input failed")
         state = {merge: fixed[enter][0] for merge, (enter, _) in frame.variables.items()}
         for _ in range(MAX_STEPS):
             step = Scope(scope.body, scope, scope.prefix, rows=False)
@@ -301,12 +301,12 @@ class Walk:
             step.values.update({merge: (value,) for merge, value in state.items()})
             (condition,) = self.demand([frame.condition], step)
             if isinstance(condition, Failed):
-                raise Missing("its condition failed")
+                raise input_failed("its condition failed")
             if not self._truth(condition, _STEPS):
                 return state
             following = self.demand([last for _, last in frame.variables.values()], step)
             if any(isinstance(value, Failed) for value in following):
-                raise Missing("its body failed")
+                raise input_failed("its body failed")
             state = dict(zip(frame.variables, following, strict=True))
         raise ImportFailed(f"a loop of more than {MAX_STEPS} steps is not supported")
 

@@ -16,7 +16,7 @@ from jaxtyping import Shaped
 from onnx import helper
 
 from glia.core.errors import ImportFailed
-from glia.importers.faults import Missing, unsupported
+from glia.importers.faults import input_failed, unsupported
 from glia.importers.graph import GraphWriter
 from glia.importers.layout import Layout
 from glia.importers.sizes import Dims
@@ -63,11 +63,11 @@ class Network:
         return position < len(op.inputs) and op.inputs[position] >= 0
 
     def handle(self, op: Operator, position: int = 0) -> str:
-        """The handle of an input. Raises Missing where its own operator failed."""
+        """The handle of an input. Raises `input_failed` where its own operator failed."""
         tensor, index = self.tensor(op, position), op.inputs[position]
         if index not in self._handles:
             if tensor.data is None:
-                raise Missing(f"{tensor.name[:200]} was not computed")
+                raise input_failed(f"{tensor.name[:200]} was not computed")
             self._handles[index] = self.graph.constant(clean(tensor.name), tensor.real)
         return self._handles[index]
 
@@ -245,7 +245,7 @@ class Network:
         if index not in self._handles:
             tensor = self.sub.tensors[index]
             if tensor.data is None:
-                raise Missing(f"{tensor.name[:200]} was not computed")
+                raise input_failed(f"{tensor.name[:200]} was not computed")
             self._handles[index] = self.graph.constant(clean(tensor.name), tensor.real)
         handle = self._handles[index]
         shape = self.layout.shape(handle)
